@@ -1,0 +1,97 @@
+"""Reading an upstream ONNX file: refused unless plain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
+from onnx.external_data_helper import uses_external_data
+
+from engines.base import ModelError
+from engines.families import Size
+from engines.graphs import constants, shape_of
+
+MAX_BYTES = 2**31 - 1  # protobuf's own limit; larger networks need external data, which is refused
+
+
+def read(path: Path) -> ModelProto:
+    """The network in `path`, which must be one plain ONNX file: `(N, 3, H, W)` float32 in, standard operators only.
+
+    Raises ModelError, saying what was found and what to do, for anything else: not ONNX, cut short, weights in other
+    files, custom operators, control flow.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path} is not a file")
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelError(f"{path} is larger than the 2 GiB an ONNX file can have")
+        model = onnx.load_model_from_string(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    except DecodeError as error:
+        raise ModelError(f"{path} is not an ONNX file, or is cut short: {error}") from error
+    if not model.graph.node:
+        raise ModelError(f"{path} is not an ONNX file: no network in it")
+    _require_text(model.graph, path)
+    _refuse_what_is_not_plain(model, path)
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not valid ONNX: {error}") from error
+    _require_image_input(model, path)
+    return model
+
+
+def own_size(model: ModelProto) -> Size | None:
+    """(height, width) of a network exported for one size; None where either is free."""
+    height, width = shape_of(image_inputs(model.graph)[0])[2:]
+    return (height, width) if height and width else None
+
+
+def image_inputs(graph: GraphProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that are no weights; there is one once the network has been read."""
+    weights = constants(graph)
+    return [value for value in graph.input if value.name not in weights]
+
+
+def _require_text(graph: GraphProto, path: Path) -> None:
+    """Protobuf hands names that are not UTF-8 through as bytes, which nothing after this expects."""
+    names: list[object] = [value.name for value in (*graph.input, *graph.output, *graph.initializer)]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [entry.name for entry in node.attribute]
+    if not all(isinstance(name, str) for name in names):
+        raise ModelError(f"{path} is damaged: it has names that are no text")
+
+
+def _refuse_what_is_not_plain(model: ModelProto, path: Path) -> None:
+    domains = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
+    if domains or model.functions:
+        raise ModelError(f"{path} uses operators outside the ONNX standard ({', '.join(domains)}): export it without")
+    attributes = [entry for node in model.graph.node for entry in node.attribute]
+    if any(entry.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for entry in attributes):
+        raise ModelError(f"{path} has control flow (If, Loop or Scan): export it as a plain graph")
+    for tensor in _tensors(model.graph, attributes):
+        if uses_external_data(tensor):
+            raise ModelError(f"{path} keeps weights in other files: save it as one file (onnx.save, no external data)")
+
+
+def _tensors(graph: GraphProto, attributes: list[AttributeProto]) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for entry in attributes:
+        yield from (entry.t, *entry.tensors)
+    for sparse in (*graph.sparse_initializer, *(entry.sparse_tensor for entry in attributes)):
+        yield from (sparse.values, sparse.indices)
+
+
+def _require_image_input(model: ModelProto, path: Path) -> None:
+    inputs = image_inputs(model.graph)
+    found = [(value.name, shape_of(value)) for value in inputs]
+    fits = len(found) == 1 and len(found[0][1]) == 4 and found[0][1][1] == 3
+    if not fits or inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT:
+        raise ModelError(f"{path} has the inputs {found}: expected one float32 (N, 3, H, W)")
+    if not any(entry.domain in ("", "ai.onnx") for entry in model.opset_import):
+        raise ModelError(f"{path} does not say which ONNX operator set it uses")

@@ -1,0 +1,257 @@
+"""The model store: canonical networks on disk, and how one gets there.
+
+A model is a folder, `<name>/<H>x<W>.onnx` for each size beside `model.json`. The graphs describe themselves; the
+manifest repeats that for readers who must not wait for `onnx` to be imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from engines.base import ModelError, RuntimeMissingError
+from engines.families import Size, family_called
+from engines.manifest import (
+    MANIFEST,
+    ModelFile,
+    ModelSpec,
+    description_of,
+    file_name,
+    read_manifest,
+    write_manifest,
+)
+from engines.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from engines.families.preprocessing import Preprocessing
+
+__all__ = ["SHIPPED", "ModelFile", "ModelSpec", "ModelStore", "import_model", "save_thresholds"]
+
+SHIPPED = Path(__file__).parent / "weights"
+"""The folder of the models that come with the source."""
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+Specs = list[ModelSpec]
+
+
+class ModelStore:
+    """Models in one or more folders; of two with the same name, the later folder's counts. New ones go into the last.
+
+    Reads manifests only, anew each time it is asked, and imports no runtime. Any thread or process may read while
+    another imports: a model appears whole or not at all.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        if not folders:
+            raise ModelError("a model store needs at least one folder")
+        self.folders = folders
+
+    def list(self) -> Specs:
+        """All models by name; ModelError when a manifest cannot be read."""
+        return [read_manifest(folder) for _, folder in sorted(self._found().items())]
+
+    def get(self, name: str) -> ModelSpec:
+        """The model called `name`; ModelError naming the known ones."""
+        found = self._found()
+        if name not in found:
+            known = ", ".join(sorted(found)) or "none"
+            raise ModelError(f"no model {name!r} in {', '.join(map(str, self.folders))}: known are {known}")
+        return read_manifest(found[name])
+
+    def verify(self, name: str) -> ModelSpec:
+        """The model called `name`, after comparing all its bytes with its manifest; ModelError says what differs.
+
+        Where `onnx` is installed the graphs themselves are read too: are they canonical, and of this digest?
+        """
+        spec = self.get(name)
+        for file in spec.files:
+            found = _sha256(file.path)
+            if found != file.sha256:
+                raise ModelError(f"{file.path} has SHA-256 {found}, its manifest says {file.sha256}: import it anew")
+        if find_spec("onnx") is not None:
+            _verify_graphs(spec)
+        return spec
+
+    @contextmanager
+    def adding(self, name: str, *, replace: bool = False) -> Iterator[Path]:
+        """An empty folder that becomes the model `name` when the block ends, all at once; nothing of it if it raises.
+
+        Raises ModelError for a name that is not a plain one, or is taken and not to be replaced.
+        """
+        if not SAFE_NAME.fullmatch(name):
+            raise ModelError(f"model name {name!r}: 1 to 64 of letters, digits, '_', '-', '.'; a letter or digit first")
+        if not replace and name in self._found():
+            raise ModelError(f"there is a model {name!r} already: give another name, or say that it be replaced")
+        last = self.folders[-1]
+        last.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".importing-", dir=last) as work:
+            fresh = Path(work) / "new"
+            fresh.mkdir()
+            yield fresh
+            _move_into_place(fresh, last / name, aside=Path(work) / "old", replace=replace)
+
+    def _found(self) -> dict[str, Path]:
+        return {
+            entry.name: entry
+            for folder in self.folders
+            if folder.is_dir()
+            for entry in folder.iterdir()
+            if SAFE_NAME.fullmatch(entry.name) and (entry / MANIFEST).is_file()
+        }
+
+
+def _require_onnx() -> None:
+    if find_spec("onnx") is None:
+        raise RuntimeMissingError("writing a model needs the extra `convert`: pip install 'faceserve[convert]'")
+
+
+def _verify_graphs(spec: ModelSpec) -> None:
+    from engines import graphs
+
+    models = {file.size: graphs.load(file.path) for file in spec.files}
+    for file in spec.files:
+        model = models[file.size]
+        graphs.require_canonical(model, spec.task, file.size, spec.dimension)
+        said, expected = graphs.description(model), description_of(spec, file.size)
+        differing = sorted(key for key in said | expected if said.get(key) != expected.get(key))
+        if differing:
+            raise ModelError(f"{file.path} and its manifest do not say the same of {', '.join(differing)}")
+    if (found := graphs.digest(models)) != spec.digest:
+        raise ModelError(f"model {spec.name!r} has the digest {found}, its manifest says {spec.digest}")
+
+
+def import_model(
+    file: Path,
+    *,
+    family: str,
+    into: ModelStore,
+    name: str | None = None,
+    sizes: Sequence[Size] | None = None,
+    channels: Literal["bgr", "rgb"] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    licence: str = "unknown",
+    commercial_use: bool | None = None,
+    note: str = "",
+    source: str | None = None,
+    thresholds: Thresholds | None = None,
+    replace: bool = False,
+) -> ModelSpec:
+    """Rewrites the upstream ONNX `file` into canonical graphs, one for each size, and adds them to the store.
+
+    `name` is the file's stem unless given. `sizes` are (height, width); without them the network's own, else the
+    family's. The network expects `(x − mean) / std` of pixels 0..255, three values or one, in its channel order
+    `channels`; what is not given is the family's usual, and nothing for a network that scales its own input.
+    `source` says where the file came from (its name unless given).
+
+    Raises ModelError, and leaves nothing behind, for a file that is not plain ONNX or not of that family, a size it
+    does not work at, a name that is taken or not safe; RuntimeMissingError where `onnx` is not installed.
+    """
+    _require_onnx()
+    from engines.families import static, upstream
+
+    row = family_called(family)
+    path = Path(file)
+    model = upstream.read(path)
+    own = upstream.own_size(model)
+    asked = sorted(set(sizes or ([own] if own else row.sizes)), reverse=True)
+    if row.task == "embedder" and len(asked) > 1:
+        raise ModelError(f"an embedder has one size, {asked} were asked for")
+
+    converter = row.converter()
+    for size in asked:
+        converter.require_size(size)
+    bodies = {size: static.specialise(model, size) for size in asked}
+    expected = _preprocessing(converter.default_preprocessing(bodies[asked[0]]), channels, mean, std)
+    converted = {size: converter.convert(body, size, expected) for size, body in bodies.items()}
+    first = converted[asked[0]]
+    spec = ModelSpec(
+        name=path.stem if name is None else name,
+        task=row.task,
+        family=family,
+        files=(),
+        digest="",
+        dimension=first.dimension,
+        licence=licence,
+        commercial_use=commercial_use,
+        note=" ".join(filter(None, (note, first.note))),
+        source=path.name if source is None else source,
+        source_sha256=_sha256(path),
+        channels=expected.channels,
+        landmark_order=row.landmark_order,
+        thresholds=thresholds,
+    )
+    return _write(spec, {size: result.model for size, result in converted.items()}, into, replace=replace)
+
+
+def save_thresholds(name: str, thresholds: Thresholds, store: ModelStore) -> ModelSpec:
+    """Gives a model new thresholds: manifest and files are rewritten in the store's last folder, the digest stays."""
+    _require_onnx()
+    from engines import graphs
+
+    spec = store.verify(name)
+    models = {file.size: graphs.load(file.path) for file in spec.files}
+    return _write(dataclasses.replace(spec, thresholds=thresholds), models, store, replace=True)
+
+
+def _write(spec: ModelSpec, models: dict[Size, ModelProto], store: ModelStore, *, replace: bool) -> ModelSpec:
+    from engines import graphs
+
+    files = []
+    with store.adding(spec.name, replace=replace) as folder:
+        for size, model in models.items():
+            graphs.require_canonical(model, spec.task, size, spec.dimension)
+            graphs.describe(model, description_of(spec, size))
+            path = folder / file_name(size)
+            path.write_bytes(model.SerializeToString(deterministic=True))
+            files.append(ModelFile(path, size, _sha256(path), path.stat().st_size))
+        write_manifest(dataclasses.replace(spec, files=tuple(files), digest=graphs.digest(models)), folder)
+    return store.get(spec.name)
+
+
+def _preprocessing(
+    default: Preprocessing,
+    channels: Literal["bgr", "rgb"] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> Preprocessing:
+    return dataclasses.replace(
+        default,
+        channels=channels or default.channels,
+        mean=default.mean if mean is None else _per_channel("mean", mean),
+        std=default.std if std is None else _per_channel("std", std),
+    )
+
+
+def _per_channel(what: str, values: Sequence[float]) -> tuple[float, float, float]:
+    if len(values) not in (1, 3) or not all(map(math.isfinite, values)) or (what == "std" and not all(values)):
+        raise ModelError(f"{what} {tuple(values)}: one or three finite numbers for pixels 0..255, no std of zero")
+    first, second, third = (*values, *values, *values)[:3]
+    return float(first), float(second), float(third)
+
+
+def _move_into_place(fresh: Path, target: Path, aside: Path, *, replace: bool) -> None:
+    if replace and target.exists():
+        target.rename(aside)
+    try:
+        fresh.rename(target)
+    except OSError as error:
+        if aside.exists():
+            aside.rename(target)
+        raise ModelError(f"cannot put the model at {target}: {error.strerror}") from error
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,25 @@
+"""What every test may ask for: the sample photos, and a folder of more photos and models where there is one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The folder of astronaut.jpg, grace_hopper.jpg and group.jpg (both people); they ship with the package."""
+    return ROOT / "app" / "samples"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """A folder beside the checkout with photos/ and models/ that may not be published; set by FACESERVE_SHARED."""
+    folder = Path(os.environ.get("FACESERVE_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not here: set FACESERVE_SHARED to a folder with photos/ and models/")
+    return folder

@@ -1,0 +1,216 @@
+"""Small upstream networks with random weights, and slow, obvious twins of what the canonical graphs compute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, save
+
+Array = NDArray[Any]
+Run = Callable[[Path, Array], dict[str, Array]]
+
+
+def _run(path: Path, images: Array) -> dict[str, Array]:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 1, 1, 3
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: images}), strict=True))
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """Runs a graph of one input by ONNX Runtime on one thread: outputs by name."""
+    return _run
+
+
+class Net:
+    """Collects nodes and weights of an upstream network."""
+
+    def __init__(self, seed: int) -> None:
+        self.nodes: list[NodeProto] = []
+        self.weights: list[TensorProto] = []
+        self.random = np.random.default_rng(seed)
+
+    def op(self, kind: str, *inputs: str, to: str = "", **attributes: Any) -> str:
+        output = to or f"/{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
+        return output
+
+    def const(self, values: object, dtype: type[np.generic] = np.float32) -> str:
+        name = f"w{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(np.asarray(values, dtype), name))
+        return name
+
+    def normal(self, *shape: int, scale: float) -> str:
+        return self.const(self.random.normal(size=shape) * scale)
+
+    def save(self, path: Path, shape: list[Any], outputs: dict[str, list[Any]], opset: int, ir: int = 7) -> Path:
+        graph = helper.make_graph(
+            self.nodes,
+            "upstream",
+            [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+            self.weights,
+        )
+        if ir < 4:
+            graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in self.weights)
+        model: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
+        save(model, path)
+        return path
+
+
+def _prior_values(net: Net, features: str, stride: int, values: int, *, fixed_batch: bool) -> str:
+    """One head at one stride, ending as PyTorch exports it: permute, then view(batch, -1, values)."""
+    kernel = net.normal(2 * values, 4, stride, stride, scale=0.3 / stride)
+    cells = net.op("Conv", features, kernel, net.normal(2 * values, scale=0.5), strides=[stride, stride])
+    last = net.op("Transpose", cells, perm=[0, 2, 3, 1])
+    if fixed_batch:
+        return net.op("Reshape", last, net.const([1, -1, values], np.int64))
+    batch = net.op("Gather", net.op("Shape", last), net.const(0, np.int64), axis=0)
+    batch = net.op("Unsqueeze", batch, net.const([0], np.int64))
+    target = net.op("Concat", batch, net.const([-1], np.int64), net.const([values], np.int64), axis=0)
+    return net.op("Reshape", last, target)
+
+
+@pytest.fixture(scope="session")
+def tiny_detector() -> Callable[..., Path]:
+    """Writes a RetinaFace of a dozen convolutions; `names` are those of boxes, classes and landmarks, in file order."""
+
+    def write(
+        path: Path,
+        *,
+        seed: int = 0,
+        softmax: bool = True,
+        names: dict[str, int] | None = None,
+        shape: tuple[Any, ...] = ("n", 3, "h", "w"),
+        opset: int = 13,
+        ir: int = 7,
+    ) -> Path:
+        net = Net(seed)
+        fixed = isinstance(shape[0], int)
+        smooth = net.op("Conv", "input", net.normal(4, 3, 3, 3, scale=0.005), pads=[1, 1, 1, 1])
+        features = net.op("LeakyRelu", smooth, alpha=0.1)
+        names = names or {"loc": 4, "conf": 2, "landms": 10}
+        for name, values in names.items():
+            parts = [_prior_values(net, features, stride, values, fixed_batch=fixed) for stride in (8, 16, 32)]
+            if values == 2 and softmax:
+                net.op("Softmax", net.op("Concat", *parts, axis=1), to=name, axis=2 if opset < 13 else -1)
+            else:
+                net.op("Concat", *parts, to=name, axis=1)
+        return net.save(path, list(shape), {name: [shape[0], "a", k] for name, k in names.items()}, opset, ir)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_embedder() -> Callable[..., Path]:
+    """Writes an embedder of two convolutions and a product.
+
+    `scaling` puts Sub and Mul before them; `ending` is "flatten", "reshape_1" (to (1, -1)), "l2" (as PyTorch exports
+    F.normalize) or "lp" (LpNormalization).
+    """
+
+    def write(
+        path: Path,
+        *,
+        seed: int = 0,
+        dimension: int = 24,
+        size: tuple[Any, Any] = (112, 112),
+        scaling: bool = False,
+        ending: str = "flatten",
+        bias: float = 0.3,
+    ) -> Path:
+        net, x = Net(seed), "input"
+        cells = 6 if size[1] == 96 else 7
+        if scaling:
+            x = net.op("Mul", net.op("Sub", x, net.const(127.5)), net.const(0.0078125))
+        x = net.op("Conv", x, net.normal(4, 3, 3, 3, scale=0.3), net.normal(4, scale=bias), pads=[1, 1, 1, 1])
+        x = net.op("PRelu", x, net.const(np.full((4, 1, 1), 0.2)))
+        x = net.op("Conv", x, net.normal(8, 4, 16, 16, scale=0.05), strides=[16, 16])
+        x = net.op("Conv", x, net.normal(dimension, 8, 7, cells, scale=0.2)) if ending == "reshape_1" else x
+        if ending == "reshape_1":
+            net.op("Reshape", x, net.const([1, -1], np.int64), to="embedding")
+            return net.save(path, ["n", 3, *size], {"embedding": ["n", dimension]}, 11)
+        weight = net.normal(8 * 7 * cells, dimension, scale=0.2)
+        x = net.op("MatMul", net.op("Flatten", x, axis=1), weight, to="" if ending != "flatten" else "embedding")
+        if ending == "lp":
+            net.op("LpNormalization", x, to="embedding", axis=1, p=2)
+        if ending == "l2":
+            length = net.op("ReduceL2", x, axes=[1], keepdims=1)
+            length = net.op("Clip", length, net.const(1e-12))
+            net.op("Div", x, net.op("Expand", length, net.op("Shape", x)), to="embedding")
+        return net.save(path, ["n", 3, *size], {"embedding": ["n", dimension]}, 13)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def decode_twin() -> Callable[[dict[int, Array], int, int], list[tuple[float, Array, Array]]]:
+    """All faces of one image, best first, from the bare network's outputs by their last dimension: one loop, float32.
+
+    Follows the papers: SSD's priors and variances, RetinaFace's two square priors a cell.
+    """
+
+    def decode(outputs: dict[int, Array], height: int, width: int) -> list[tuple[float, Array, Array]]:
+        faces = []
+        prior = 0
+        for stride, sides in ((8, (16, 32)), (16, (64, 128)), (32, (256, 512))):
+            for row in range(height // stride):
+                for column in range(width // stride):
+                    for side in sides:
+                        centre = np.array([(column + 0.5) * stride, (row + 0.5) * stride], np.float32)
+                        box, points = outputs[4][prior], outputs[10][prior].reshape(5, 2)
+                        middle = centre + box[:2] * np.float32(0.1) * side
+                        extent = np.float32(side) * np.exp(box[2:] * np.float32(0.2))
+                        corners = np.concatenate([middle - extent / 2, middle + extent / 2])
+                        landmarks = np.stack([centre + point * np.float32(0.1) * side for point in points])
+                        background, face = (float(value) for value in outputs[2][prior])
+                        score = math.exp(face) / (math.exp(background) + math.exp(face))
+                        faces.append((score, corners, landmarks))
+                        prior += 1
+        return sorted(faces, key=lambda entry: -entry[0])
+
+    return decode
+
+
+@pytest.fixture(scope="session")
+def on_canvas() -> Callable[[Path, int, int], Array]:
+    """A photo scaled to fit into the upper left of a black canvas."""
+
+    def place(photo: Path, height: int, width: int) -> Array:
+        image = cv2.imread(str(photo))
+        assert image is not None
+        scale = min(height / image.shape[0], width / image.shape[1])
+        fitted = cv2.resize(image, (int(image.shape[1] * scale), int(image.shape[0] * scale)))
+        canvas = np.zeros((height, width, 3), np.uint8)
+        canvas[: fitted.shape[0], : fitted.shape[1]] = fitted
+        return canvas
+
+    return place
+
+
+@pytest.fixture(scope="session")
+def assert_same_faces() -> Callable[[dict[str, Array], int, list[tuple[float, Array, Array]]], None]:
+    """Compares one image of a canonical detector's answer with the twin's: scores to 1e-6, coordinates to 1e-4 px."""
+
+    def check(found: dict[str, Array], row: int, expected: list[tuple[float, Array, Array]]) -> None:
+        scores, boxes, landmarks = (found[name][row] for name in ("scores", "boxes", "landmarks"))
+        assert len(scores) == min(512, len(expected))
+        assert (np.diff(scores) <= 0).all()
+        np.testing.assert_allclose(scores, [face[0] for face in expected[: len(scores)]], atol=1e-6)
+        for rank, (box, points) in enumerate(zip(boxes, landmarks, strict=True)):
+            # Faces of equal score to 1e-6 may stand in another order, or beyond the cut.
+            near = [f for f in expected[max(0, rank - 50) : rank + 50] if abs(f[0] - scores[rank]) <= 1e-6]
+            errors = [max(abs(box - face[1]).max(), abs(points - face[2]).max()) for face in near]
+            assert min(errors) <= 1e-4, f"face {rank}: {box} is not the twin's"
+
+    return check
