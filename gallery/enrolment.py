@@ -1,0 +1,36 @@
+"""Enrolling: the one transaction that makes a face findable."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import numpy as np
+
+from gallery import face_records, records
+from gallery.names import check_embeddings
+from gallery.records import CollectionRow, IdentityRow
+from gallery.types import EnrolledFace, Enrolment, Metadata, NewFace
+
+
+def enroll(
+    connection: sqlite3.Connection, row: CollectionRow, name: str, faces: Sequence[NewFace], metadata: Metadata | None
+) -> tuple[Enrolment, IdentityRow]:
+    """Finds or makes the identity and adds what faces it does not have yet, inside the caller's transaction."""
+    if not faces:
+        raise ValueError("no face to enrol: expected at least one")
+    for face in faces:
+        check_embeddings(face.embedding[np.newaxis], row.collection.dimension)
+    known = records.find_identity(connection, row.key, name)
+    if known is None:
+        owner = records.add_identity(connection, row.key, name, metadata or {})
+    else:
+        owner = known if metadata is None else records.set_metadata(connection, known, metadata)
+    enrolled = tuple(_enroll_face(connection, row, owner, face) for face in faces)
+    return Enrolment(name, created=known is None, faces=enrolled), owner
+
+
+def _enroll_face(connection: sqlite3.Connection, row: CollectionRow, owner: IdentityRow, face: NewFace) -> EnrolledFace:
+    if same := face_records.same_picture(connection, owner, face.source_sha256):
+        return EnrolledFace(same.hex(), duplicate_of=same.hex())
+    return EnrolledFace(face_records.add_face(connection, row.key, owner, face).hex())

@@ -1,0 +1,136 @@
+"""Faces in the truth: each function is a statement or two inside the caller's transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gallery import erase
+from gallery.records import IdentityRow, dumps, loads, now
+from gallery.types import Face, FaceNotFoundError, Identity, Match, NewFace
+
+
+class FaceRow(NamedTuple):
+    """A face in full, as it is exported."""
+
+    key: int
+    id: bytes
+    created_at: str
+    source_sha256: bytes
+    quality: str
+    embedding: bytes
+    crop_png: bytes | None
+
+
+def described(connection: sqlite3.Connection, row: IdentityRow) -> Identity:
+    """The identity with its faces, oldest first."""
+    return Identity(row.name, loads(row.metadata), row.created_at, tuple(_faces(connection, row.key)))
+
+
+def _faces(connection: sqlite3.Connection, identity_key: int) -> Iterator[Face]:
+    statement = (
+        "SELECT id, created_at, source_sha256, quality, EXISTS (SELECT 1 FROM crops WHERE face = key) "
+        "FROM faces WHERE identity = ? ORDER BY key"
+    )
+    for face_id, created_at, source, quality, has_crop in connection.execute(statement, (identity_key,)):
+        yield Face(face_id.hex(), created_at, source.hex(), loads(quality), bool(has_crop))
+
+
+def add_face(
+    connection: sqlite3.Connection,
+    collection_key: int,
+    owner: IdentityRow,
+    face: NewFace,
+    *,
+    face_id: bytes | None = None,
+    created_at: str | None = None,
+) -> bytes:
+    """The new face's id."""
+    id_ = face_id or uuid.uuid4().bytes
+    statement = (
+        "INSERT INTO faces (collection, identity, picture, created_at, tag, id, source_sha256, quality, embedding) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    )
+    facts = (bytes.fromhex(face.source_sha256), dumps(face.quality), face.embedding.astype("<f4").tobytes())
+    values = (collection_key, owner.key, _picture(owner, face.source_sha256), created_at or now(), owner.tag, id_)
+    key = connection.execute(statement, (*values, *facts)).lastrowid
+    if face.crop_png is not None:
+        crop = (key, owner.tag, id_, face.crop_png)
+        connection.execute("INSERT INTO crops (face, tag, id, png) VALUES (?, ?, ?, ?)", crop)
+    return id_
+
+
+def _picture(owner: IdentityRow, source_sha256: str) -> bytes:
+    return hashlib.blake2b(bytes.fromhex(source_sha256), digest_size=16, key=owner.tag).digest()
+
+
+def same_picture(connection: sqlite3.Connection, owner: IdentityRow, source_sha256: str) -> bytes | None:
+    """The id of the identity's face from this very picture."""
+    statement = "SELECT id FROM faces WHERE identity = ? AND picture = ?"
+    row = connection.execute(statement, (owner.key, _picture(owner, source_sha256))).fetchone()
+    return row[0] if row else None
+
+
+def has_face(connection: sqlite3.Connection, collection_key: int, face_id: bytes) -> bool:
+    statement = "SELECT 1 FROM faces WHERE collection = ? AND id = ?"
+    return connection.execute(statement, (collection_key, face_id)).fetchone() is not None
+
+
+def remove_face(connection: sqlite3.Connection, owner: IdentityRow, face_id: str) -> None:
+    """Removes the face, its crop, and the stored answers that tell of it."""
+    connection.execute("DELETE FROM faces WHERE key = ?", (_face_key(connection, owner, face_id),))
+    statement = "DELETE FROM idempotency WHERE identity = ? AND instr(answer, CAST(? AS BLOB))"
+    connection.execute(statement, (owner.key, face_id))
+    erase.promise(connection, bytes.fromhex(face_id))
+
+
+def crop(connection: sqlite3.Connection, owner: IdentityRow, face_id: str) -> bytes | None:
+    key = _face_key(connection, owner, face_id)
+    row = connection.execute("SELECT png FROM crops WHERE face = ?", (key,)).fetchone()
+    return row[0] if row else None
+
+
+def _face_key(connection: sqlite3.Connection, owner: IdentityRow, face_id: str) -> int:
+    statement = "SELECT key FROM faces WHERE identity = ? AND lower(hex(id)) = ?"
+    row = connection.execute(statement, (owner.key, face_id)).fetchone()
+    if row is None:
+        raise FaceNotFoundError(f"identity {owner.name!r} has no face {face_id[:40]!r}")
+    key: int = row[0]
+    return key
+
+
+def faces_of(connection: sqlite3.Connection, identity_key: int, after: int, limit: int) -> list[FaceRow]:
+    """Faces in full, oldest first, from the first past the key `after`."""
+    statement = (
+        "SELECT key, faces.id, created_at, source_sha256, quality, embedding, png "
+        "FROM faces LEFT JOIN crops ON crops.face = faces.key WHERE identity = ? AND key > ? ORDER BY key LIMIT ?"
+    )
+    return [FaceRow(*row) for row in connection.execute(statement, (identity_key, after, limit))]
+
+
+def embeddings_of(connection: sqlite3.Connection, identity_key: int) -> tuple[list[str], NDArray[np.float32]]:
+    """Ids and embeddings, (n, D) float32, of an identity's faces."""
+    statement = "SELECT id, embedding FROM faces WHERE identity = ? ORDER BY key"
+    rows = connection.execute(statement, (identity_key,)).fetchall()
+    return [row[0].hex() for row in rows], from_blobs([row[1] for row in rows])
+
+
+def match(connection: sqlite3.Connection, face_key: int, similarity: float) -> Match:
+    """What is known now of the face's identity."""
+    statement = (
+        "SELECT name, faces.id, metadata FROM faces JOIN identities ON identities.key = identity WHERE faces.key = ?"
+    )
+    name, face_id, metadata = connection.execute(statement, (face_key,)).fetchone()
+    return Match(name, similarity, face_id.hex(), loads(metadata))
+
+
+def from_blobs(blobs: Sequence[bytes]) -> NDArray[np.float32]:
+    """(n, D) float32 of n embeddings as they are stored."""
+    flat = np.frombuffer(b"".join(blobs), "<f4").astype(np.float32, copy=False)
+    return flat.reshape(len(blobs), -1) if blobs else flat.reshape(0, 0)

@@ -1,0 +1,295 @@
+"""The gallery: who is who, asked and changed from any thread of any process on this host."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gallery import answers, check, cursors, enrolment, erase, face_records, records, transfer
+from gallery.names import check_collection, check_embeddings, check_identity
+from gallery.projection import Projections
+from gallery.records import CollectionRow, IdentityRow
+from gallery.store import Store
+from gallery.types import (
+    Collection,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    Enrolment,
+    EraseIncompleteError,
+    FaceNotFoundError,
+    Idempotency,
+    Identity,
+    Imported,
+    Match,
+    Metadata,
+    NewFace,
+    Page,
+)
+
+MAX_PAGE = 1000
+
+
+class Gallery:
+    """SQLite keeps the truth in `folder`, FAISS searches a copy of it that follows the change log.
+
+    Every method may be called from any thread, and several processes may have one folder open: what one has answered,
+    the others know at their next call. Beside the errors named below, any call may raise GalleryBusyError (locked past
+    `busy_timeout_s`, nothing written), StorageError, InvalidNameError, and CollectionNotFoundError. Names are compared
+    in Unicode's composed form.
+
+    `idempotency_ttl_s`: how long `enroll_once` remembers. `keep_changes`: length of the change log; a process that is
+    further behind reads the collection anew. `erase_timeout_s`: how long an erase waits for readers of old bytes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        idempotency_ttl_s: float = 86_400,
+        keep_changes: int = 100_000,
+        busy_timeout_s: float = 5,
+        erase_timeout_s: float = 5,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._idempotency_ttl_s = idempotency_ttl_s
+        self._erase_timeout_s = erase_timeout_s
+        self._store = Store(folder / "gallery.db", busy_timeout_s=busy_timeout_s, keep_changes=keep_changes)
+        self._projections = Projections(self._store)
+        try:
+            # What a crash kept an erase from finishing. Others may be reading just now; then the next erase does it.
+            with suppress(EraseIncompleteError):
+                erase.fulfil(self._store, timeout_s=0)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Waits for calls in progress; later ones raise StorageError."""
+        self._store.close()
+
+    # --- collections
+
+    def collections(self) -> list[Collection]:
+        """All, in name order. Lets go of the memory of those that another process deleted."""
+        with self._store.read() as connection:
+            found = [row.collection for row in records.collections(connection)]
+        self._projections.keep({collection.name for collection in found})
+        return found
+
+    def collection(self, name: str) -> Collection:
+        """Costs the same however many faces there are."""
+        with self._store.read() as connection:
+            return records.collection(connection, check_collection(name)).collection
+
+    def create_collection(self, name: str, embedder: str, dimension: int) -> Collection:
+        """Bound for life to the embedder with that digest; raises CollectionExistsError."""
+        with self._store.write() as connection:
+            if records.find_collection(connection, check_collection(name)):
+                raise CollectionExistsError(f"there is already a collection {name!r}")
+            return records.ensure_collection(connection, name, embedder, dimension).collection
+
+    def ensure_collection(self, name: str, embedder: str, dimension: int) -> Collection:
+        """The collection, made if need be; raises ModelMismatchError if it is another embedder's."""
+        with self._store.read() as connection:
+            if found := records.find_collection(connection, check_collection(name)):
+                return found.made_by(embedder).collection
+        with self._store.write() as connection:
+            return records.ensure_collection(connection, name, embedder, dimension).collection
+
+    def delete_collection(self, name: str) -> None:
+        """Erases all that is in it. Writes the database anew: seconds for a large one. Raises EraseIncompleteError."""
+        with erase.erasing(self._store, self._erase_timeout_s) as connection:
+            records.remove_collection(connection, check_collection(name))
+        self._projections.drop(name)
+
+    # --- enrolment
+
+    def enroll(
+        self,
+        collection: str,
+        identity: str,
+        faces: Sequence[NewFace],
+        *,
+        embedder: str,
+        metadata: Metadata | None = None,
+    ) -> Enrolment:
+        """Adds faces to a new or known identity; on disk, and found by every process, when this returns.
+
+        `metadata` (JSON) replaces what a known identity has; None leaves it. A picture already enrolled under this
+        identity is not enrolled again. Raises ModelMismatchError and InvalidEmbeddingError.
+        """
+        with self._store.write() as connection:
+            row = records.collection(connection, check_collection(collection)).made_by(embedder)
+            return enrolment.enroll(connection, row, check_identity(identity), faces, metadata)[0]
+
+    def enroll_once(
+        self,
+        collection: str,
+        identity: str,
+        faces: Sequence[NewFace],
+        *,
+        embedder: str,
+        idempotency: Idempotency,
+        metadata: Metadata | None = None,
+    ) -> bytes:
+        """`enroll`, at most once for each key of a collection: the answer rendered then, from then on.
+
+        The answer is stored in the enrolment's transaction. Raises IdempotencyConflictError.
+        """
+        now = time.time()
+        with self._store.write() as connection:
+            row = records.collection(connection, check_collection(collection)).made_by(embedder)
+            answers.forget(connection, before=now - self._idempotency_ttl_s)
+            stored = answers.recall(connection, row.key, idempotency.key, idempotency.fingerprint, since=0)
+            if stored is not None:
+                return stored
+            done, owner = enrolment.enroll(connection, row, check_identity(identity), faces, metadata)
+            answer = idempotency.render(done)
+            answers.remember(connection, row.key, idempotency.key, idempotency.fingerprint, owner, answer, at=now)
+            return answer
+
+    def recall(self, collection: str, key: str, fingerprint: str) -> bytes | None:
+        """The answer `enroll_once` stored, None if there is none; raises IdempotencyConflictError."""
+        with self._store.read() as connection:
+            row = records.collection(connection, check_collection(collection))
+            return answers.recall(connection, row.key, key, fingerprint, since=time.time() - self._idempotency_ttl_s)
+
+    # --- search
+
+    def search(
+        self, collection: str, embeddings: NDArray[np.float32], *, embedder: str, top_k: int, threshold: float
+    ) -> list[list[Match]]:
+        """For each row of (n, D) float32 unit embeddings at most `top_k` different identities, best first, whose best
+        face has a cosine of at least `threshold`. Exact. Raises ModelMismatchError and InvalidEmbeddingError."""
+        if top_k < 1 or not -1 <= threshold <= 1:
+            raise ValueError(f"top_k is {top_k}, expected at least 1; threshold is {threshold}, expected -1 to 1")
+        with self._projections.current(check_collection(collection)) as view:
+            queries = check_embeddings(embeddings, view.row.made_by(embedder).collection.dimension)
+            found = view.index.search(queries, top_k, threshold)
+            return [[face_records.match(view.connection, hit.face, hit.similarity) for hit in hits] for hits in found]
+
+    def similarity(
+        self, collection: str, identity: str, embedding: NDArray[np.float32], *, embedder: str
+    ) -> tuple[float, str]:
+        """The best cosine of one (D,) float32 unit embedding to the identity's faces, and that face's id.
+
+        Raises ModelMismatchError, InvalidEmbeddingError, IdentityNotFoundError, FaceNotFoundError if it has no face.
+        """
+        with self._store.read() as connection:
+            row = records.collection(connection, check_collection(collection)).made_by(embedder)
+            query = check_embeddings(embedding[np.newaxis], row.collection.dimension)[0]
+            owner = records.identity(connection, row, check_identity(identity))
+            ids, embeddings = face_records.embeddings_of(connection, owner.key)
+        if not ids:
+            raise FaceNotFoundError(f"identity {owner.name!r} has no face left; enrol one")
+        similarities = embeddings @ query
+        best = int(similarities.argmax())
+        return float(similarities[best].clip(-1, 1)), ids[best]
+
+    # --- identities
+
+    def identity(self, collection: str, name: str) -> Identity:
+        """Raises IdentityNotFoundError."""
+        with self._store.read() as connection:
+            _, owner = _owner(connection, collection, name)
+            return face_records.described(connection, owner)
+
+    def identities(self, collection: str, *, cursor: str | None = None, limit: int = 100) -> Page:
+        """Those enrolled first come first. Raises InvalidCursorError."""
+        if not 1 <= limit <= MAX_PAGE:
+            raise ValueError(f"limit is {limit}, expected 1 to {MAX_PAGE}")
+        after = cursors.decode(cursor)
+        with self._store.read() as connection:
+            row = records.collection(connection, check_collection(collection))
+            found = records.identities_after(connection, row.key, after, limit + 1)
+            page = tuple(face_records.described(connection, owner) for owner in found[:limit])
+        return Page(page, cursors.encode(found[limit - 1].key) if len(found) > limit else None)
+
+    def update_identity(
+        self, collection: str, name: str, *, new_name: str | None = None, metadata: Metadata | None = None
+    ) -> Identity:
+        """Renames, and replaces metadata; every process answers with the new ones from now on.
+
+        Raises IdentityNotFoundError and IdentityExistsError.
+        """
+        with self._store.write() as connection:
+            row, owner = _owner(connection, collection, name)
+            if new_name is not None:
+                owner = records.rename(connection, row, owner, check_identity(new_name))
+            if metadata is not None:
+                owner = records.set_metadata(connection, owner, metadata)
+            return face_records.described(connection, owner)
+
+    def delete_identity(self, collection: str, name: str) -> int:
+        """Erases embeddings, crops, name, metadata and stored answers from the files; how many faces there were.
+
+        Raises IdentityNotFoundError and EraseIncompleteError.
+        """
+        with erase.erasing(self._store, self._erase_timeout_s) as connection:
+            row, owner = _owner(connection, collection, name)
+            return records.remove_identity(connection, row.key, owner)
+
+    def delete_face(self, collection: str, name: str, face_id: str) -> None:
+        """Erases one face; its identity stays, be it without faces. Raises IdentityNotFoundError, FaceNotFoundError
+        and EraseIncompleteError."""
+        with erase.erasing(self._store, self._erase_timeout_s) as connection:
+            _, owner = _owner(connection, collection, name)
+            face_records.remove_face(connection, owner, face_id)
+
+    def crop(self, collection: str, name: str, face_id: str) -> bytes | None:
+        """The PNG kept with the face, None if none was; raises IdentityNotFoundError and FaceNotFoundError."""
+        with self._store.read() as connection:
+            _, owner = _owner(connection, collection, name)
+            return face_records.crop(connection, owner, face_id)
+
+    # --- in and out
+
+    def export(self, collection: str) -> Iterator[dict[str, Any]]:
+        """The collection as records for JSON, in constant memory; no erase waits for a slow reader of it."""
+        self.collection(collection)
+        return transfer.exported(self._store, collection)
+
+    def import_records(
+        self, lines: Iterable[Mapping[str, Any]], *, embedder: str, collection: str | None = None
+    ) -> Imported:
+        """Takes in what `export` gave, into `collection` or the one it names, made if need be; constant memory.
+
+        May be run again after a failure: what is there already is skipped. Raises InvalidRecordError,
+        ModelMismatchError, and IdentityExistsError where a name is taken by somebody else.
+        """
+        return transfer.imported(self._store, lines, embedder=embedder, collection=collection)
+
+    # --- health
+
+    def ready(self) -> None:
+        """Raises StorageError or GalleryBusyError when the database cannot be read."""
+        self.collections()
+
+    def check(self) -> list[str]:
+        """What differs between this process's index and the database, row by row; [] when nothing does."""
+        found: list[str] = []
+        for collection in self.collections():
+            with suppress(CollectionNotFoundError), self._projections.current(collection.name) as view:
+                found.extend(check.differences(view.connection, view.row, view.index))
+        return found
+
+
+def _owner(connection: sqlite3.Connection, collection: str, name: str) -> tuple[CollectionRow, IdentityRow]:
+    row = records.collection(connection, check_collection(collection))
+    return row, records.identity(connection, row, check_identity(name))

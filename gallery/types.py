@@ -1,0 +1,170 @@
+"""What goes into a gallery, what comes out of it, and how it says no."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Metadata = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A tenant's faces, bound for life to the embedder whose digest made its embeddings."""
+
+    name: str
+    embedder: str
+    dimension: int
+    created_at: str
+    identities: int
+    faces: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewFace:
+    """A face to enrol. `embedding` is (D,) float32 of unit length; `source_sha256` is of the picture's bytes (hex)."""
+
+    embedding: NDArray[np.float32]
+    source_sha256: str
+    quality: Mapping[str, float] = field(default_factory=dict)
+    crop_png: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledFace:
+    """`duplicate_of` is the id of the same picture's face already under this identity; then nothing was written and
+    `face_id` is that id too."""
+
+    face_id: str
+    duplicate_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What one call to `enroll` did. `created` is true when the identity is new."""
+
+    identity: str
+    created: bool
+    faces: tuple[EnrolledFace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A stored face, without its embedding."""
+
+    face_id: str
+    created_at: str
+    source_sha256: str
+    quality: Mapping[str, float]
+    has_crop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A named person in a collection."""
+
+    name: str
+    metadata: Metadata
+    created_at: str
+    faces: tuple[Face, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One identity found. `similarity` is cosine, clipped to [-1, 1]; `face_id` is the best of its faces."""
+
+    identity: str
+    similarity: float
+    face_id: str
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Identities in the order they were enrolled; `cursor` is None on the last page, opaque otherwise."""
+
+    identities: tuple[Identity, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did: new identities and faces, and faces skipped because they were there already."""
+
+    collection: str
+    identities: int
+    faces: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """Makes an enrolment safe to repeat: `render` gives the answer's bytes, stored in the same transaction under `key`.
+
+    `fingerprint` is of the request's body: the key used again with another one is a conflict.
+    """
+
+    key: str
+    fingerprint: str
+    render: Callable[[Enrolment], bytes]
+
+
+class GalleryError(Exception):
+    """Anything a gallery could not do. The message names what was asked."""
+
+
+class CollectionNotFoundError(GalleryError): ...
+
+
+class CollectionExistsError(GalleryError): ...
+
+
+class ModelMismatchError(GalleryError):
+    """The collection was made by another embedder; embeddings of two models cannot be compared."""
+
+
+class IdentityNotFoundError(GalleryError): ...
+
+
+class IdentityExistsError(GalleryError):
+    """A rename onto a name already taken."""
+
+
+class FaceNotFoundError(GalleryError): ...
+
+
+class InvalidNameError(GalleryError):
+    """A name with control characters or `/`, or empty, or too long."""
+
+
+class InvalidCursorError(GalleryError): ...
+
+
+class InvalidEmbeddingError(GalleryError):
+    """An embedding of another type, dimension or length than the collection's, or not finite."""
+
+
+class InvalidRecordError(GalleryError):
+    """A line of an export that cannot be imported, or an export that ends too early. Nothing of that line was written;
+    what came before it stays, and importing again goes on from there."""
+
+
+class IdempotencyConflictError(GalleryError):
+    """The key was used before with another body."""
+
+
+class GalleryBusyError(GalleryError):
+    """The database stayed locked past the waiting time; nothing was written."""
+
+
+class EraseIncompleteError(GalleryError):
+    """The identity is gone from every answer, but old bytes could not yet be wiped from the write-ahead log. The
+    promise is kept in the database: the next erase, or opening the gallery, fulfils it; so does asking again."""
+
+
+class StorageError(GalleryError):
+    """The database could not be read or written: disk full, read-only, damaged, closed, or of a newer version."""
