@@ -1,0 +1,75 @@
+"""Our service with a network that finds nobody at once: all that is left is the wire."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import cv2
+import numpy as np
+import uvicorn
+
+from app.build import DEFAULT_COLLECTION, model_store
+from app.cli.options import settings_from
+from app.describe import Description, Pair
+from app.main import create_app
+from app.pipeline import Crops, Embeddings, FaceChoice, Pipeline
+from app.service import Defaults, FaceService
+from app.settings import Settings
+from engines.base import Image
+from engines.detector import Detections
+from gallery.gallery import Gallery
+
+NOBODY = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
+
+
+class NobodyFound(Pipeline):
+    """A pipeline without engines."""
+
+    def __init__(self, dimension: int, crop_size: tuple[int, int]) -> None:
+        self._dimension, self._crop_size = dimension, crop_size
+
+    @property
+    def dimension(self) -> int:
+        return self._dimension
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        return self._crop_size
+
+    def detect(self, image: Image, choice: FaceChoice) -> Detections:
+        return NOBODY
+
+    def embed(self, crops: Crops) -> tuple[Embeddings, np.ndarray[tuple[int], np.dtype[np.float32]]]:
+        return np.empty((0, self._dimension), np.float32), np.empty(0, np.float32)
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def open_netless(settings: Settings) -> Iterator[FaceService]:
+    """The service as `open_service` builds it, but for the engines."""
+    cv2.setNumThreads(1)
+    store = model_store(settings)
+    pair = Pair(store.get(settings.detector), store.get(settings.embedder))
+    pipeline = NobodyFound(pair.embedder.dimension or 0, pair.embedder.sizes[0])
+    with ExitStack() as stack:
+        gallery = stack.enter_context(Gallery(settings.data_dir / "gallery"))
+        gallery.ensure_collection(DEFAULT_COLLECTION, pair.embedder.digest, pipeline.dimension)
+        defaults = Defaults(settings.max_image_pixels, settings.min_score, settings.small_scale, settings.keep_crops)
+        yield FaceService(pipeline, gallery, Description(settings, store, pair, {}), pair, defaults)
+
+
+if __name__ == "__main__":
+    application = create_app(settings_from(), open_netless)
+    port = int(sys.argv[sys.argv.index("--port") + 1])
+    uvicorn.run(
+        application,
+        port=port,
+        ws="none",
+        server_header=False,
+        proxy_headers=False,
+        log_level="warning",
+        access_log=False,
+    )

@@ -1,0 +1,171 @@
+"""The processes of a measurement, each bound to its core."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FACESERVE_CONCURRENCY": "1"}
+ONE_THREAD |= {"FACESERVE_THREADS_PER_RUN": "1", "FACESERVE_WORKERS": "1"}
+KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": str(256 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20)}
+"""The worker tells glibc so itself; here everyone it is compared with has it too, so that no one gains by it."""
+IN_THE_WAY = ("FACESERVE_API_KEY", "FACESERVE_HOST", "FACESERVE_PORT")
+START_S, STOP_S = 60, 30
+
+
+class BenchError(Exception):
+    """The measurement cannot go on. The message says what broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """The core of what is measured and that of the client; None where processes cannot be bound."""
+
+    work: int | None
+    client: int | None
+
+    @staticmethod
+    def choose() -> Cores:
+        """The first two cores this process may use."""
+        if not hasattr(os, "sched_setaffinity"):
+            return Cores(None, None)
+        allowed = sorted(os.sched_getaffinity(0))
+        return Cores(allowed[0], allowed[1]) if len(allowed) > 1 else Cores(None, None)
+
+
+def command(core: int | None, module: str, arguments: Sequence[str] = ()) -> list[str]:
+    """The command line of a module of ours, bound to a core."""
+    pinned = [] if core is None else ["app.bench.pinned", str(core)]
+    return [sys.executable, "-m", *pinned, module, *arguments]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's environment, less what would keep the client out; one thread for everything."""
+    kept = {name: value for name, value in os.environ.items() if name not in IN_THE_WAY}
+    return kept | ONE_THREAD | KEEP_FREED | {"FACESERVE_LOG_LEVEL": "warning"} | extra
+
+
+class Child:
+    """A process that answers each JSON line on its standard input with one on its standard output."""
+
+    def __init__(self, core: int | None, module: str, *arguments: str, **env: str) -> None:
+        self._module = module
+        self._process = subprocess.Popen(
+            command(core, module, arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment(**env),
+        )
+
+    def ask(self, **question: Any) -> Any:
+        """The answer to one question. Raises BenchError when the process died instead."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(orjson.dumps(question) + b"\n")
+            self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise BenchError(f"{self._module} ended with exit code {self._process.wait()}; its errors are above")
+        return orjson.loads(line)
+
+    def close(self) -> None:
+        """Ends the process by closing its input."""
+        self._process.communicate(timeout=STOP_S)
+
+
+@contextmanager
+def child(core: int | None, module: str, *arguments: str, **env: str) -> Iterator[Child]:
+    """A child that is ended with the block."""
+    running = Child(core, module, *arguments, **env)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server on this host."""
+
+    port: int
+    pid: int
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """One request on a connection of its own: status and JSON answer. For what is not measured."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_S)
+        try:
+            headers = {} if body is None else {"content-type": "application/json"}
+            connection.request(method, path, None if body is None else orjson.dumps(body), headers)
+            answer = connection.getresponse()
+            return answer.status, orjson.loads(answer.read())
+        finally:
+            connection.close()
+
+
+@contextmanager
+def server(
+    core: int | None, module: str, *arguments: str, data_dir: Path, ready: str = "/readyz", **env: str
+) -> Iterator[Server]:
+    """`python -m module arguments --port …`, from its first 200 at `ready` to the end of the block."""
+    port = free_port()
+    process = subprocess.Popen(
+        command(core, module, [*arguments, "--port", str(port)]),
+        env=environment(FACESERVE_DATA_DIR=str(data_dir), **env),
+    )
+    try:
+        wait_until_ready(port, process, ready)
+        yield Server(port, process.pid)
+    finally:
+        stop(process)
+
+
+def wait_until_ready(port: int, process: subprocess.Popen[Any], path: str, every_s: float = 0.005) -> None:
+    """Returns at the first 200. Raises BenchError when the process ends, or START_S pass."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise BenchError(f"the server ended with exit code {process.returncode}; its errors are above")
+        if _answers(port, path):
+            return
+        time.sleep(every_s)
+    raise BenchError(f"the server did not answer {path} with 200 within {START_S} s")
+
+
+def stop(process: subprocess.Popen[Any]) -> None:
+    """Asks the process to end, and makes it after STOP_S."""
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

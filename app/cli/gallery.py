@@ -1,0 +1,132 @@
+"""`faceserve gallery`: look into a collection, mend it, carry it elsewhere. Works beside a running service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.options import Collection, DataDir, settings_from
+from app.cli.output import say
+
+if TYPE_CHECKING:
+    from gallery.gallery import Gallery
+    from gallery.types import Identity
+
+cli = typer.Typer(help="List, show, rename, delete, export and import identities.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(metavar="IDENTITY", show_default=False)]
+
+
+@cli.command("list")
+def list_identities(collection: Collection = "default", data_dir: DataDir = None) -> None:
+    """The identities, those enrolled first before later ones; a line of JSON for each."""
+    with _open(data_dir) as gallery:
+        for identity in _identities(gallery, collection):
+            say(_shown(identity) | {"faces": len(identity.faces)})
+
+
+@cli.command()
+def show(identity: Name, collection: Collection = "default", data_dir: DataDir = None) -> None:
+    """One identity with its faces, as JSON."""
+    from dataclasses import asdict
+
+    with _open(data_dir) as gallery:
+        found = gallery.identity(collection, identity)
+        say(_shown(found) | {"faces": [asdict(face) for face in found.faces]})
+
+
+@cli.command()
+def rename(
+    identity: Name,
+    new_name: Annotated[str, typer.Argument(show_default=False)],
+    collection: Collection = "default",
+    data_dir: DataDir = None,
+) -> None:
+    """Give an identity another name."""
+    with _open(data_dir) as gallery:
+        say(_shown(gallery.update_identity(collection, identity, new_name=new_name)))
+
+
+@cli.command()
+def delete(
+    identity: Name,
+    collection: Collection = "default",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Erase an identity with all its faces. There is no way back."""
+    with _open(data_dir) as gallery:
+        faces = len(gallery.identity(collection, identity).faces)
+        if not yes:
+            typer.confirm(f"Erase {identity} and {faces} faces from {collection}?", abort=True, err=True)
+        say({"identity": identity, "faces_deleted": gallery.delete_identity(collection, identity)})
+
+
+@cli.command()
+def export(
+    collection: Collection = "default",
+    out: Annotated[Path | None, typer.Option(help="The file to write (else stdout).", dir_okay=False)] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """A collection as NDJSON, embeddings included: a backup, or the way to another machine."""
+    with _open(data_dir) as gallery:
+        gallery.collection(collection)
+        if out is None:
+            sys.stdout.buffer.writelines(_lines(gallery, collection))
+            return
+        part = out.with_name(out.name + ".part")
+        with part.open("wb") as file:
+            file.writelines(_lines(gallery, collection))
+        part.replace(out)
+
+
+@cli.command("import")
+def import_(
+    file: Annotated[typer.FileBinaryRead, typer.Argument(help="What `export` wrote; `-` reads stdin.")],
+    collection: Annotated[str | None, typer.Option(help="Into this collection (else the exported one's name).")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Read an export back. Safe to repeat: what is there already is skipped."""
+    from app.build import model_store, open_gallery
+    from app.enrolment import import_lines
+
+    settings = settings_from(data_dir=data_dir)
+    embedder = model_store(settings).get(settings.embedder).digest
+    with open_gallery(settings) as gallery:
+        say(import_lines(gallery, file, embedder, collection))
+
+
+@contextmanager
+def _open(data_dir: Path | None) -> Iterator[Gallery]:
+    from app.build import open_gallery
+
+    settings = settings_from(data_dir=data_dir)
+    if not settings.data_dir.is_dir():
+        raise typer.BadParameter(f"there is no gallery in {settings.data_dir}: enrol someone first, or give --data-dir")
+    with open_gallery(settings) as gallery:
+        yield gallery
+
+
+def _identities(gallery: Gallery, collection: str) -> Iterable[Identity]:
+    cursor = None
+    while True:
+        page = gallery.identities(collection, cursor=cursor, limit=1000)
+        yield from page.identities
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _lines(gallery: Gallery, collection: str) -> Iterator[bytes]:
+    import orjson
+
+    for record in gallery.export(collection):
+        yield orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _shown(identity: Identity) -> dict[str, Any]:
+    return {"identity": identity.name, "metadata": dict(identity.metadata), "created_at": identity.created_at}

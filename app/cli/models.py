@@ -1,0 +1,125 @@
+"""`faceserve models`: what is in the store, is it whole, and how more gets in."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from app.cli.options import DataDir, given, settings_from
+from app.cli.output import say
+
+if TYPE_CHECKING:
+    from engines.models import ModelSpec, ModelStore
+    from engines.thresholds import Thresholds
+
+cli = typer.Typer(help="List, import and verify models.", no_args_is_help=True)
+Values = Annotated[str | None, typer.Option(metavar="X[,Y,Z]", help="For pixels 0..255; one value, or one a channel.")]
+
+
+@cli.command("list")
+def list_models(data_dir: DataDir = None) -> None:
+    """The models at hand, shipped and imported; a line of JSON for each."""
+    for spec in _store(data_dir).list():
+        say(_shown(spec))
+
+
+@cli.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", show_default=False)] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Compare models (else: all of them) with their checksums; the first that differs ends it with exit code 1."""
+    store = _store(data_dir)
+    for name in names or [spec.name for spec in store.list()]:
+        say({"name": name, "verified": True, "digest": store.verify(name).digest})
+
+
+@cli.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="An ONNX network.")],
+    family: Annotated[str, typer.Option(help="What it is: retinaface or arcface.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Its name in the store (else the file's).")] = None,
+    size: Annotated[
+        list[str] | None, typer.Option(metavar="HxW", help="Input size; may be repeated for a detector.")
+    ] = None,
+    channels: Annotated[Literal["bgr", "rgb"] | None, typer.Option(help="The order it was trained on.")] = None,
+    mean: Values = None,
+    std: Values = None,
+    licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
+    commercial_use: Annotated[
+        bool | None, typer.Option(help="Whether the licence allows it.", show_default=False)
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Where the file came from.")] = None,
+    verify_threshold: Annotated[float | None, typer.Option(help="Cosine for 1:1 (with --recognize-threshold).")] = None,
+    recognize_threshold: Annotated[float | None, typer.Option(help="Cosine for 1:N (with --verify-threshold).")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a model of that name.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Rewrite a network into canonical graphs, under FACESERVE_DATA_DIR/models.
+
+    What is not given of size, channels, mean and std is the family's usual.
+    """
+    from engines.models import import_model
+
+    options = given(
+        name=name,
+        sizes=[_size(text) for text in size] if size else None,
+        channels=channels,
+        mean=_values("--mean", mean),
+        std=_values("--std", std),
+        commercial_use=commercial_use,
+        source=source,
+        thresholds=_thresholds(verify_threshold, recognize_threshold),
+    )
+    say(_shown(import_model(file, family=family, into=_store(data_dir), licence=licence, replace=replace, **options)))
+
+
+def _store(data_dir: Path | None) -> ModelStore:
+    from app.build import model_store
+
+    return model_store(settings_from(data_dir=data_dir))
+
+
+def _shown(spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "task": spec.task,
+        "family": spec.family,
+        "sizes": [f"{height}x{width}" for height, width in spec.sizes],
+        "dimension": spec.dimension,
+        "licence": spec.licence,
+        "commercial_use": spec.commercial_use,
+        "source": spec.source,
+        "digest": spec.digest,
+        "folder": str(spec.files[0].path.parent),
+    }
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)[x×](\d+)", text)
+    if not found:
+        raise typer.BadParameter(f"--size {text}: expected height x width in pixels, such as 640x640")
+    return int(found[1]), int(found[2])
+
+
+def _values(flag: str, text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(value) for value in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{flag} {text}: expected one or three numbers, such as 104,117,123") from None
+
+
+def _thresholds(verify: float | None, recognize: float | None) -> Thresholds | None:
+    """Values a person gives are a guess until they are measured, hence provisional."""
+    if verify is None and recognize is None:
+        return None
+    if verify is None or recognize is None:
+        raise typer.BadParameter("give both --verify-threshold and --recognize-threshold, or neither")
+    from engines.thresholds import Thresholds
+
+    return Thresholds(
+        verify=verify, verify_far=None, recognize=recognize, table=(), provisional=True, note="given at import"
+    )

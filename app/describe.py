@@ -1,0 +1,71 @@
+"""What is installed, loaded and really running: the answers of `/models` and `/info`."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from app.settings import Settings
+from engines.models import ModelSpec, ModelStore
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The models that are loaded."""
+
+    detector: ModelSpec
+    embedder: ModelSpec
+
+
+class Description:
+    """Facts about this process; they do not change while it lives, but for the models on disk."""
+
+    def __init__(self, settings: Settings, store: ModelStore, pair: Pair, engines: Json) -> None:
+        self._settings = settings
+        self._store = store
+        self._pair = pair
+        self._engines = engines
+
+    def models(self) -> list[Json]:
+        """Every model of the store, with what is loaded."""
+        return [self._model(spec) for spec in self._store.list()]
+
+    def _model(self, spec: ModelSpec) -> Json:
+        loaded = spec.digest in (self._pair.detector.digest, self._pair.embedder.digest)
+        return {
+            "name": spec.name,
+            "task": spec.task,
+            "family": spec.family,
+            "loaded": loaded,
+            "digest": spec.digest,
+            "dimension": spec.dimension,
+            "sizes": [{"height": height, "width": width} for height, width in spec.sizes],
+            "files": [{"name": file.path.name, "sha256": file.sha256, "size_bytes": file.bytes} for file in spec.files],
+            "licence": spec.licence,
+            "commercial_use": spec.commercial_use,
+            "note": spec.note,
+            "source": spec.source,
+            "thresholds": None if spec.thresholds is None else asdict(spec.thresholds),
+        }
+
+    def info(self) -> Json:
+        """Version, models, runtime, device and limits."""
+        settings = self._settings
+        return {
+            "version": version("faceserve"),
+            "python": platform.python_version(),
+            "models": {"detector": self._pair.detector.name, "embedder": self._pair.embedder.name},
+            "engines": self._engines,
+            "workers": settings.workers,
+            "limits": {
+                "body_bytes": settings.max_body_bytes,
+                "image_pixels": settings.max_image_pixels,
+                "images": settings.max_images,
+                "pending": settings.max_pending,
+                "request_timeout_s": settings.request_timeout_s,
+            },
+        }

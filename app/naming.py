@@ -1,0 +1,86 @@
+"""Who is it: where the line is drawn, and who of a collection stands above it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.errors import InvalidRequestError
+from app.images import decode_base64
+from app.pipeline import Embeddings
+from engines.models import ModelSpec
+from engines.thresholds import Choice, Thresholds
+from gallery.gallery import Gallery
+from gallery.types import Match
+
+
+class Naming:
+    """Searches a gallery with one embedder's embeddings and thresholds. May be called from any thread."""
+
+    def __init__(self, gallery: Gallery, embedder: ModelSpec) -> None:
+        self._gallery = gallery
+        self._embedder = embedder
+
+    def line_for_search(self, collection: str, threshold: float | None) -> Choice:
+        """The 1:N threshold: the client's, or the one that the model recommends for this many identities."""
+        if threshold is not None:
+            return _asked_for(threshold)
+        return self._thresholds().for_gallery(self._gallery.collection(collection).identities)
+
+    def line_for_verify(self, threshold: float | None) -> Choice:
+        """The 1:1 threshold: the client's, or the model's."""
+        if threshold is not None:
+            return _asked_for(threshold)
+        model = self._thresholds()
+        return Choice(
+            threshold=model.verify,
+            far=model.verify_far,
+            expected_false_match_rate=model.verify_far,
+            provisional=model.provisional,
+            warning=None,
+        )
+
+    def search(self, collection: str, embeddings: Embeddings, top_k: int, line: Choice) -> list[list[Match]]:
+        """For each of the (n, D) embeddings the identities above the line, best first."""
+        return self._gallery.search(
+            collection, embeddings, embedder=self._embedder.digest, top_k=top_k, threshold=line.threshold
+        )
+
+    def similarity(self, collection: str, identity: str, embedding: Any) -> tuple[float, str]:
+        """The best cosine to the identity's faces, and that face's id."""
+        return self._gallery.similarity(collection, identity, embedding, embedder=self._embedder.digest)
+
+    def _thresholds(self) -> Thresholds:
+        if self._embedder.thresholds is None:
+            raise InvalidRequestError(f"the model {self._embedder.name} recommends no threshold: send `threshold`")
+        return self._embedder.thresholds
+
+
+def _asked_for(threshold: float) -> Choice:
+    return Choice(threshold=threshold, far=None, expected_false_match_rate=None, provisional=False, warning=None)
+
+
+def unit_embeddings(items: Sequence[list[float] | str], dimension: int) -> Embeddings:
+    """Clients' embeddings, lists of numbers or base64 of little-endian float32, as (n, D) float32 of unit length.
+
+    Raises InvalidRequestError with the index of one that is not `dimension` finite numbers, or all zero.
+    """
+    rows = np.empty((len(items), dimension), np.float32)
+    for index, item in enumerate(items):
+        row = np.asarray(item, np.float32) if isinstance(item, list) else _from_base64(item, index)
+        length = float(np.linalg.norm(row))
+        if row.shape != (dimension,) or not np.isfinite(length) or length == 0:
+            raise InvalidRequestError(
+                f"embeddings[{index}] must be {dimension} finite numbers, not all zero; got {row.size} numbers"
+            )
+        rows[index] = row / length
+    return rows
+
+
+def _from_base64(text: str, index: int) -> Embeddings:
+    data = decode_base64(text)
+    if len(data) % 4:
+        raise InvalidRequestError(f"embeddings[{index}] is float32, four bytes a number; got {len(data)} bytes")
+    return np.frombuffer(data, "<f4").astype(np.float32)

@@ -1,0 +1,97 @@
+"""Image -> faces: detect, choose, align, embed. One image a call, any thread; engines join the calls into batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import Image
+from engines.detector import Detections, Detector
+from engines.embedder import Embedder
+from engines.geometry.align import align
+from engines.quality import Quality, assess
+
+Crops = NDArray[np.uint8]
+Embeddings = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceChoice:
+    """Which detections count as faces. Sizes are the shorter side of a box, in image pixels."""
+
+    min_score: float
+    max_faces: int | None = None
+    min_face_px: int = 0
+    small_scale: bool = True
+
+
+class Pipeline:
+    """The steps from a picture to embeddings. Owns its engines: `close` closes them."""
+
+    def __init__(self, detector: Detector, embedder: Embedder) -> None:
+        self._detector = detector
+        self._embedder = embedder
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of an embedding."""
+        return self._embedder.dimension
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """(height, width) of an aligned crop."""
+        return self._embedder.height, self._embedder.width
+
+    def detect(self, image: Image, choice: FaceChoice) -> Detections:
+        """The faces of `image` that `choice` lets through, best first."""
+        found = self._detector.detect(image, min_score=choice.min_score, small_scale=choice.small_scale)
+        return _chosen(found, choice)
+
+    def crops(self, image: Image, faces: Detections) -> Crops:
+        """The faces turned upright and scaled to the embedder's template: (n, h, w, 3) uint8 BGR."""
+        height, width = self.crop_size
+        crops = np.empty((len(faces.scores), height, width, 3), np.uint8)
+        for row, landmarks in enumerate(faces.landmarks):
+            crops[row] = align(image, landmarks, height, width)
+        return crops
+
+    def embed(self, crops: Crops) -> tuple[Embeddings, NDArray[np.float32]]:
+        """(n, D) float32 of unit length, and the (n,) lengths before normalisation."""
+        return self._embedder.embed(crops)
+
+    def qualities(self, crops: Crops, faces: Detections) -> list[Quality]:
+        """How good each face is, from its crop, landmarks, box and score."""
+        return [
+            assess(crop, landmarks, box, float(score))
+            for crop, landmarks, box, score in zip(crops, faces.landmarks, faces.boxes, faces.scores, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Waits for running calls, then frees the engines."""
+        self._detector.close()
+        self._embedder.close()
+
+
+def _chosen(faces: Detections, choice: FaceChoice) -> Detections:
+    if choice.max_faces is None and not choice.min_face_px:
+        return faces
+    sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
+    kept = np.flatnonzero(sides.min(axis=1, initial=np.inf) >= choice.min_face_px)
+    if choice.max_faces is not None:
+        largest = np.argsort(-sides[kept].prod(axis=1), kind="stable")[: choice.max_faces]
+        kept = np.sort(kept[largest])
+    return taken(faces, kept)
+
+
+def taken(faces: Detections, rows: NDArray[Any] | list[int]) -> Detections:
+    """The given rows of `faces`, in the order given."""
+    return Detections(boxes=faces.boxes[rows], scores=faces.scores[rows], landmarks=faces.landmarks[rows])
+
+
+def largest(faces: Detections) -> int:
+    """The row of the largest face; `faces` must not be empty."""
+    sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
+    return int(sides.prod(axis=1).argmax())

@@ -1,0 +1,157 @@
+"""The requests, as clients send them. Responses are in `app/answers.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
+
+Extra = Literal["landmarks", "quality", "crop"]
+Similarity = Annotated[FiniteFloat, Field(ge=-1, le=1)]
+Probability = Annotated[FiniteFloat, Field(ge=0, le=1)]
+Base64 = Annotated[str, Field(description="base64, with or without a `data:` prefix", examples=[])]
+METADATA_BYTES = 16_384
+
+
+class Options(BaseModel):
+    """What a request may say besides its images; also multipart fields, and query parameters of a raw body."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, ser_json_inf_nan="null")
+
+
+class FaceOptions(Options):
+    """Which faces of an image count, and what is said of them."""
+
+    min_score: Probability | None = Field(None, description="drop faces with a lower detection score")
+    max_faces: int | None = Field(None, ge=1, le=1000, description="keep the largest n faces")
+    min_face_px: int = Field(0, ge=0, description="drop faces whose shorter side is smaller")
+    small_scale: bool | None = Field(None, description="detect at the small scale too (faces that fill the frame)")
+
+
+class DetectOptions(FaceOptions):
+    normalized: bool = Field(False, description="coordinates as fractions of the image's width and height")
+    return_: tuple[Extra, ...] = Field(("landmarks",), alias="return", description="what each face carries")
+
+
+class RecognizeOptions(DetectOptions):
+    collection: str = Field("default", description="the collection to search")
+    threshold: Similarity | None = Field(None, description="cosine below which a face is nobody (default: by FAR)")
+    top_k: int = Field(1, ge=1, le=100, description="most identities a face")
+    face_selection: Literal["all", "largest"] = Field("all", description="which faces to recognise")
+
+
+class EmbedOptions(DetectOptions):
+    encoding: Literal["list", "base64"] = Field("list", description="base64: little-endian float32")
+    aligned: bool = Field(False, description="the images are ready crops of the embedder's size: do not detect")
+
+
+class VerifyOptions(FaceOptions):
+    identity: str | None = Field(None, description="compare the image with this identity")
+    collection: str = Field("default", description="the identity's collection")
+    threshold: Similarity | None = Field(None, description="cosine from which it is a match (default: the model's)")
+
+
+class AnnotateOptions(FaceOptions):
+    recognize: bool = Field(True, description="write names, from `collection`")
+    collection: str = Field("default", description="the collection to search")
+    threshold: Similarity | None = Field(None, description="cosine below which a face is nobody (default: by FAR)")
+    format: Literal["jpeg", "png"] = Field("jpeg", description="the answer's format")
+
+
+class QualityFilter(Options):
+    """Least quality of a face to enrol; a pose limit is in degrees, either way."""
+
+    min_score: Probability = 0.0
+    min_sharpness: Probability = 0.0
+    min_size_px: int = Field(0, ge=0)
+    max_yaw: float = Field(180, ge=0, le=180)
+    max_pitch: float = Field(180, ge=0, le=180)
+    max_roll: float = Field(180, ge=0, le=180)
+
+
+def _within_limit(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(str(metadata)) > METADATA_BYTES:
+        raise ValueError(f"metadata is larger than {METADATA_BYTES} characters")
+    return metadata
+
+
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_within_limit)]
+
+
+class EnrollOptions(FaceOptions):
+    identity: str = Field(description="1 to 200 printable characters without `/`", examples=["alice"])
+    collection: str = Field("default", description="the collection to enrol into")
+    metadata: Metadata | None = Field(None, description="kept with the identity, returned with its matches")
+    quality_filter: QualityFilter | None = Field(None, description="refuse faces below this quality")
+
+
+class ImageField(BaseModel):
+    image: Base64
+
+
+class ImagesField(BaseModel):
+    """One image, or a list of them answered one by one and in order."""
+
+    image: Base64 | None = None
+    images: list[Base64] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> ImagesField:
+        if (self.image is None) == (self.images is None):
+            raise ValueError("give either `image` or `images`")
+        return self
+
+
+class DetectRequest(ImagesField, DetectOptions): ...
+
+
+class RecognizeRequest(ImagesField, RecognizeOptions): ...
+
+
+class EmbedRequest(ImagesField, EmbedOptions): ...
+
+
+class VerifyRequest(ImageField, VerifyOptions):
+    reference: Base64 | None = Field(None, description="the other image (or give `identity`)")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> VerifyRequest:
+        if (self.reference is None) == (self.identity is None):
+            raise ValueError("give either `reference` or `identity`")
+        return self
+
+
+class AnnotateRequest(ImageField, AnnotateOptions): ...
+
+
+class EnrollRequest(ImagesField, EnrollOptions): ...
+
+
+class SearchRequest(Options):
+    """`POST /gallery:search`: ready embeddings, each as a list or as base64 of little-endian float32."""
+
+    embeddings: list[list[FiniteFloat] | Base64] = Field(min_length=1, max_length=1000)
+    collection: str = "default"
+    threshold: Similarity | None = None
+    top_k: int = Field(1, ge=1, le=100)
+
+
+class IdentityChange(Options):
+    """`PATCH /gallery/{identity}`: a new name, new metadata, or both."""
+
+    identity: str | None = None
+    metadata: Metadata | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> IdentityChange:
+        if self.identity is None and self.metadata is None:
+            raise ValueError("give `identity` (the new name), `metadata`, or both")
+        return self
+
+
+class NewCollection(Options):
+    name: str = Field(description="letters, digits, `_`, `.`, `-`; 1 to 64", examples=["visitors"])
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+JsonObject = dict[str, Any]

@@ -1,0 +1,285 @@
+"""What the service can do with pictures, without HTTP: bytes and options in, the route's JSON out.
+
+One image a call. Every method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from app import enrolment, images
+from app.annotate import annotated
+from app.describe import Description, Pair
+from app.errors import FaceNotDetectedError, InvalidRequestError
+from app.naming import Naming, unit_embeddings
+from app.pipeline import Crops, Embeddings, FaceChoice, Pipeline, largest, taken
+from app.present import (
+    FRACTION_DIGITS,
+    SCORE_DIGITS,
+    Json,
+    Stopwatch,
+    crops_base64,
+    faces_json,
+    match_json,
+    named_json,
+    quality_json,
+    threshold_json,
+)
+from app.schemas import (
+    AnnotateOptions,
+    DetectOptions,
+    EmbedOptions,
+    EnrollOptions,
+    FaceOptions,
+    RecognizeOptions,
+    SearchRequest,
+    VerifyOptions,
+)
+from engines.base import Image
+from engines.detector import Detections
+from gallery.gallery import Gallery
+from gallery.types import Collection, GalleryError, Match, NewFace
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds where a request says nothing, and what it may not exceed."""
+
+    max_pixels: int
+    min_score: float
+    small_scale: bool
+    keep_crops: bool
+
+
+class FaceService:
+    """Pipeline and gallery behind the routes, the command line and the library. Owns neither (see `app/build.py`)."""
+
+    def __init__(
+        self, pipeline: Pipeline, gallery: Gallery, about: Description, pair: Pair, defaults: Defaults
+    ) -> None:
+        self._pipeline = pipeline
+        self.gallery = gallery
+        self.about = about
+        self._defaults = defaults
+        self._embedder = pair.embedder
+        self._naming = Naming(gallery, pair.embedder)
+        self._names = {"detector": pair.detector.name, "embedder": pair.embedder.name}
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of an embedding."""
+        return self._pipeline.dimension
+
+    def detect(self, data: bytes, options: DetectOptions) -> Json:
+        """The faces of one image. None is no error: `faces` is empty."""
+        watch = Stopwatch()
+        image, faces = self._seen(data, options, watch)
+        crops = self._crops_if_shown(image, faces, options, watch)
+        return self._answer(image, self._shown(image, faces, crops, options), watch)
+
+    def recognize(self, data: bytes, options: RecognizeOptions) -> Json:
+        """Every face of one image, named from the collection; below the threshold a face is nobody."""
+        watch = Stopwatch()
+        image, faces = self._seen(data, options, watch)
+        if options.face_selection == "largest" and len(faces.scores):
+            faces = taken(faces, [largest(faces)])
+        crops, embeddings = self._embedded(image, faces, watch)
+        with watch.step("search"):
+            line = self._naming.line_for_search(options.collection, options.threshold)
+            matches = self._naming.search(options.collection, embeddings, options.top_k, line)
+        shown = self._shown(image, faces, crops, options)
+        for face, found in zip(shown, matches, strict=True):
+            face.update(named_json(found))
+        return {"collection": options.collection} | threshold_json(line) | self._answer(image, shown, watch)
+
+    def embed(self, data: bytes, options: EmbedOptions) -> Json:
+        """The embeddings of the faces of one image, or of one ready crop (`aligned`)."""
+        watch = Stopwatch()
+        if options.aligned:
+            image, shown, crops = self._ready_crop(data, watch)
+        else:
+            image, faces = self._seen(data, options, watch)
+            with watch.step("align"):
+                crops = self._pipeline.crops(image, faces)
+            shown = self._shown(image, faces, crops, options)
+        with watch.step("embed"):
+            embeddings, norms = self._pipeline.embed(crops)
+        for face, embedding, norm in zip(shown, embeddings, norms.tolist(), strict=True):
+            face["embedding"] = _encoded(embedding) if options.encoding == "base64" else embedding.tolist()
+            face["norm"] = round(norm, SCORE_DIGITS)
+        return self._answer(image, shown, watch)
+
+    def verify(self, data: bytes, reference: bytes | None, options: VerifyOptions) -> Json:
+        """Whether the largest faces of two images are one person's, or that of an image and an identity.
+
+        Raises FaceNotDetectedError when an image shows no face.
+        """
+        watch = Stopwatch()
+        seen = [self._largest_face(data, "image", options, watch)]
+        if reference is not None:
+            seen.append(self._largest_face(reference, "reference", options, watch))
+        with watch.step("align"):
+            crops = np.concatenate([self._pipeline.crops(image, face) for image, face in seen])
+        with watch.step("embed"):
+            embeddings, _ = self._pipeline.embed(crops)
+        face_id = None
+        with watch.step("search"):
+            if reference is not None:
+                similarity = float(np.clip(embeddings[0] @ embeddings[1], -1, 1))
+            else:
+                similarity, face_id = self._naming.similarity(options.collection, str(options.identity), embeddings[0])
+        line = self._naming.line_for_verify(options.threshold)
+        shown = [faces_json(face, image, normalized=False, landmarks=True)[0] for image, face in seen]
+        return threshold_json(line) | {
+            "match": similarity >= line.threshold,
+            "similarity": round(similarity, FRACTION_DIGITS),
+            "model": self._names,
+            "face": shown[0],
+            "reference": shown[1] if len(shown) > 1 else None,
+            "face_id": face_id,
+            "timings_ms": watch.read_ms(),
+        }
+
+    def annotate(self, data: bytes, options: AnnotateOptions) -> tuple[bytes, str]:
+        """The image with boxes, landmarks and names drawn on it, and its media type."""
+        watch = Stopwatch()
+        image, faces = self._seen(data, options, watch)
+        matches: list[list[Match]] = [[] for _ in faces.scores]
+        if options.recognize:
+            _, embeddings = self._embedded(image, faces, watch)
+            line = self._naming.line_for_search(options.collection, options.threshold)
+            matches = self._naming.search(options.collection, embeddings, 1, line)
+        return annotated(image, faces, matches if options.recognize else None, options.format)
+
+    def prepare(self, data: bytes, options: EnrollOptions) -> NewFace:
+        """The one face of an image, ready to enrol.
+
+        Raises FaceNotDetectedError, MultipleFacesError, LowQualityError, or an image error.
+        """
+        image, faces = self._seen(data, options, Stopwatch())
+        enrolment.refuse_unless_one(len(faces.scores))
+        crops = self._pipeline.crops(image, faces)
+        quality = self._pipeline.qualities(crops, faces)[0]
+        enrolment.refuse_low_quality(quality, options.quality_filter)
+        embeddings, _ = self._pipeline.embed(crops)
+        return enrolment.new_face(data, embeddings[0], quality, crops[0] if self._defaults.keep_crops else None)
+
+    def enroll(
+        self,
+        prepared: Sequence[NewFace | Exception],
+        options: EnrollOptions,
+        *,
+        request_id: str,
+        idempotency: tuple[str, str] | None = None,
+    ) -> bytes:
+        """Enrols what `prepare` gave, in order, and returns the JSON answer; the exceptions among them are `rejected`.
+
+        With `idempotency` (key, fingerprint of the request) the answer is kept and given again. Raises the first
+        exception when nothing is left to enrol, and the gallery's errors.
+        """
+        request = enrolment.Request(prepared, options, self._embedder.digest, request_id)
+        return enrolment.enroll(self.gallery, request, idempotency)
+
+    def recall(self, options: EnrollOptions, key: str, fingerprint: str) -> bytes | None:
+        """The earlier answer to this Idempotency-Key, if any; IdempotencyConflictError for another body."""
+        return self.gallery.recall(options.collection, key, fingerprint)
+
+    def search(self, request: SearchRequest) -> Json:
+        """Identities for ready embeddings; they are brought to unit length first."""
+        embeddings = unit_embeddings(request.embeddings, self._pipeline.dimension)
+        line = self._naming.line_for_search(request.collection, request.threshold)
+        found = self._naming.search(request.collection, embeddings, request.top_k, line)
+        results = [[match_json(match) for match in matches] for matches in found]
+        return {"collection": request.collection, "results": results} | threshold_json(line)
+
+    def new_collection(self, name: str) -> Collection:
+        """A new collection, bound to the embedder that is loaded."""
+        return self.gallery.create_collection(name, self._embedder.digest, self._pipeline.dimension)
+
+    def export(self, collection: str) -> Iterator[bytes]:
+        """The collection as NDJSON, a line at a time."""
+        for record in self.gallery.export(collection):
+            yield orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+    def import_lines(self, lines: Iterable[bytes], collection: str | None = None) -> Json:
+        """Reads what `export` wrote; what is there already is skipped, so it may be repeated. Returns counts."""
+        return enrolment.import_lines(self.gallery, lines, self._embedder.digest, collection)
+
+    def reasons_not_ready(self) -> list[str]:
+        """Empty when every request can be answered; the engines were warmed before this object was made."""
+        try:
+            self.gallery.ready()
+        except GalleryError as error:
+            return [str(error)]
+        return []
+
+    def _seen(self, data: bytes, options: FaceOptions, watch: Stopwatch) -> tuple[Image, Detections]:
+        with watch.step("decode"):
+            image = images.decode(data, max_pixels=self._defaults.max_pixels)
+        with watch.step("detect"):
+            return image, self._pipeline.detect(image, self._choice(options))
+
+    def _choice(self, options: FaceOptions) -> FaceChoice:
+        return FaceChoice(
+            min_score=self._defaults.min_score if options.min_score is None else options.min_score,
+            max_faces=options.max_faces,
+            min_face_px=options.min_face_px,
+            small_scale=self._defaults.small_scale if options.small_scale is None else options.small_scale,
+        )
+
+    def _embedded(self, image: Image, faces: Detections, watch: Stopwatch) -> tuple[Crops, Embeddings]:
+        with watch.step("align"):
+            crops = self._pipeline.crops(image, faces)
+        with watch.step("embed"):
+            return crops, self._pipeline.embed(crops)[0]
+
+    def _crops_if_shown(
+        self, image: Image, faces: Detections, options: DetectOptions, watch: Stopwatch
+    ) -> Crops | None:
+        if not {"quality", "crop"} & set(options.return_):
+            return None
+        with watch.step("align"):
+            return self._pipeline.crops(image, faces)
+
+    def _shown(self, image: Image, faces: Detections, crops: Crops | None, options: DetectOptions) -> list[Json]:
+        wanted = set(options.return_)
+        shown = faces_json(faces, image, normalized=options.normalized, landmarks="landmarks" in wanted)
+        if crops is not None and "quality" in wanted:
+            for face, quality in zip(shown, self._pipeline.qualities(crops, faces), strict=True):
+                face["quality"] = quality_json(quality)
+        if crops is not None and "crop" in wanted:
+            for face, crop in zip(shown, crops_base64(crops), strict=True):
+                face["crop"] = crop
+        return shown
+
+    def _ready_crop(self, data: bytes, watch: Stopwatch) -> tuple[Image, list[Json], Crops]:
+        with watch.step("decode"):
+            image = images.decode(data, max_pixels=self._defaults.max_pixels)
+        height, width = self._pipeline.crop_size
+        if image.shape[:2] != (height, width):
+            raise InvalidRequestError(
+                f"an aligned crop is {width} × {height} pixels, this image {image.shape[1]} × {image.shape[0]}"
+            )
+        return image, [{}], image[np.newaxis]
+
+    def _largest_face(
+        self, data: bytes, which: str, options: FaceOptions, watch: Stopwatch
+    ) -> tuple[Image, Detections]:
+        image, faces = self._seen(data, options, watch)
+        if not len(faces.scores):
+            raise FaceNotDetectedError(f"no face was found in `{which}`")
+        return image, taken(faces, [largest(faces)])
+
+    def _answer(self, image: Image, faces: list[Json], watch: Stopwatch) -> Json:
+        size = {"width": image.shape[1], "height": image.shape[0]}
+        return {"model": self._names, "image": size, "faces": faces, "timings_ms": watch.read_ms()}
+
+
+def _encoded(embedding: NDArray[np.float32]) -> str:
+    return base64.b64encode(embedding.astype("<f4").tobytes()).decode()

@@ -1,0 +1,89 @@
+"""The parts of the supervisor that need no service. The rest: tests/integration/test_workers.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import os, signal, sys, time
+from pathlib import Path
+import app.supervisor
+from app.supervisor import READY, Supervisor
+
+app.supervisor.SILENCE_S = {silence_s}
+
+def work(report):
+    {work}
+
+def died(pid):
+    print("died", flush=True)
+
+supervisor = Supervisor(work, workers={workers}, grace_s={grace_s}, on_death=died)
+print("code", supervisor.run(lambda: print("ready", flush=True)))
+"""
+
+
+def supervised(work: str, *, workers: int = 1, grace_s: float = 5, silence_s: float = 60) -> tuple[list[str], str]:
+    """The lines printed by a supervisor of workers that run `work`, and what was said on standard error."""
+    program = PROGRAM.format(work=work, workers=workers, grace_s=grace_s, silence_s=silence_s)
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.splitlines(), done.stderr
+
+
+def first_and_then(first: str, then: str, marker: Path) -> str:
+    """Work that differs between the first worker and its successor."""
+    return f"if not Path({str(marker)!r}).exists(): Path({str(marker)!r}).touch(); {first}\n    {then}"
+
+
+STOP_ALL = "os.kill(os.getppid(), signal.SIGTERM); time.sleep(60); return 0"
+
+
+def test_ready_is_told_once_all_are() -> None:
+    lines, errors = supervised(f"os.write(report, READY); time.sleep(0.3); {STOP_ALL}", workers=3)
+    assert lines[0] == "ready"
+    assert lines.count("ready") == 1
+    assert lines[-1] == "code 0"
+    assert errors == ""
+
+
+@pytest.mark.parametrize(
+    ("work", "how"),
+    [
+        ("return 3", "with exit code 3"),
+        ("return 0", "with exit code 0"),
+        ("sys.exit(5)", "with exit code 5"),
+        ("raise KeyError('bug')", "with exit code 3"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "by SIGKILL"),
+    ],
+)
+def test_a_worker_that_cannot_start_ends_it(work: str, how: str) -> None:
+    lines, errors = supervised(work, workers=2)
+    assert lines[-1] == "code 3"
+    assert "ready" not in lines
+    assert f"ended {how} before it was ready" in errors
+    assert ("KeyError: 'bug'" in errors) == ("bug" in work)
+
+
+def test_a_worker_that_ignores_the_end_is_made_to() -> None:
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write(report, READY); time.sleep(0.2)"
+    lines, _ = supervised(f"{ignore}; {STOP_ALL}", grace_s=0.3)
+    assert lines == ["ready", "died", "code 0"]
+
+
+def test_a_worker_that_dies_after_it_was_ready_is_replaced(tmp_path: Path) -> None:
+    die = "os.write(report, READY); time.sleep(0.3); os.kill(os.getpid(), signal.SIGKILL)"
+    lines, errors = supervised(first_and_then(die, STOP_ALL, tmp_path / "marker"))
+    assert lines == ["ready", "died", "died", "code 0"]
+    assert "ended by SIGKILL and is replaced" in errors
+
+
+def test_a_worker_that_falls_silent_is_replaced(tmp_path: Path) -> None:
+    hang = "os.write(report, READY); time.sleep(60)"
+    lines, errors = supervised(first_and_then(hang, STOP_ALL, tmp_path / "marker"), silence_s=0.2)
+    assert lines == ["ready", "died", "died", "code 0"]
+    assert "hangs" in errors

@@ -1,0 +1,42 @@
+"""One service of two workers for all tests of this folder that need nothing special."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.running import Client, Running, running
+
+MAX_BODY_BYTES = 1_000_000
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    limits = {"max_body_bytes": MAX_BODY_BYTES, "body_timeout_s": 1, "max_images": 8}
+    with running(tmp_path_factory.mktemp("data"), workers=2, **limits) as service:
+        yield service
+        assert "Traceback" not in service.log
+        assert "ERROR" not in service.log
+
+
+@pytest.fixture
+def client(service: Running) -> Iterator[Client]:
+    with service.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def astronaut(samples: Path) -> bytes:
+    return (samples / "astronaut.jpg").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def hopper(samples: Path) -> bytes:
+    return (samples / "grace_hopper.jpg").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def group(samples: Path) -> bytes:
+    return (samples / "group.jpg").read_bytes()
