@@ -1,7 +1,7 @@
 """Erasing that erases: after it, no byte of what was deleted is left in the gallery's files.
 
 `secure_delete` overwrites a deleted row, but when SQLite rearranges a page it may leave a stale copy of a row in the
-page's unused space, and that copy outlives the row (about one erased name in 700, measured). So every row of a person
+page's unused space, and that copy outlives the row (measured: one delete in several hundred). So every row of a person
 begins with a random tag; an erase empties the write-ahead log, searches the database file for the tag, and has the file
 written anew if it is found. The promise is recorded in the deleting transaction, so that a crash or a reader that
 stays too long only delays it. The record holds the tag inverted: otherwise the search would find the record itself.

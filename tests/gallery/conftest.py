@@ -58,6 +58,18 @@ def gallery(folder: Path) -> Iterator[Gallery]:
         yield opened
 
 
+@pytest.fixture
+def names() -> Callable[..., list[str]]:
+    """(gallery, embedding) -> whom the embedding is found to be in `people`, best first."""
+
+    def ask(gallery: Gallery, embedding: NDArray[np.float32], *, top_k: int = 1, threshold: float = 0.99) -> list[str]:
+        query = embedding[np.newaxis]
+        (found,) = gallery.search("people", query, embedder=EMBEDDER, top_k=top_k, threshold=threshold)
+        return [match.identity for match in found]
+
+    return ask
+
+
 class Worker:
     """Another process with the gallery open; `ask` sends one line and reads one, as `worker.py` describes."""
 
