@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +52,7 @@ class Pipeline:
     def crops(self, image: Image, faces: Detections) -> Crops:
         """The faces turned upright and scaled to the embedder's template: (n, h, w, 3) uint8 BGR."""
         height, width = self.crop_size
-        crops = np.empty((len(faces.scores), height, width, 3), np.uint8)
+        crops = np.empty((len(faces), height, width, 3), np.uint8)
         for row, landmarks in enumerate(faces.landmarks):
             crops[row] = align(image, landmarks, height, width)
         return crops
@@ -83,15 +82,9 @@ def _chosen(faces: Detections, choice: FaceChoice) -> Detections:
     if choice.max_faces is not None:
         largest = np.argsort(-sides[kept].prod(axis=1), kind="stable")[: choice.max_faces]
         kept = np.sort(kept[largest])
-    return taken(faces, kept)
+    return faces[kept]
 
 
-def taken(faces: Detections, rows: NDArray[Any] | list[int]) -> Detections:
-    """The given rows of `faces`, in the order given."""
-    return Detections(boxes=faces.boxes[rows], scores=faces.scores[rows], landmarks=faces.landmarks[rows])
-
-
-def largest(faces: Detections) -> int:
-    """The row of the largest face; `faces` must not be empty."""
-    sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
-    return int(sides.prod(axis=1).argmax())
+def largest(faces: Detections) -> Detections:
+    """The largest of the faces, none if there is none."""
+    return _chosen(faces, FaceChoice(min_score=0, max_faces=1))

@@ -18,7 +18,7 @@ from app.annotate import annotated
 from app.describe import Description, Pair
 from app.errors import FaceNotDetectedError, InvalidRequestError
 from app.naming import Naming, unit_embeddings
-from app.pipeline import Crops, Embeddings, FaceChoice, Pipeline, largest, taken
+from app.pipeline import Crops, Embeddings, FaceChoice, Pipeline, largest
 from app.present import (
     FRACTION_DIGITS,
     SCORE_DIGITS,
@@ -87,8 +87,8 @@ class FaceService:
         """Every face of one image, named from the collection; below the threshold a face is nobody."""
         watch = Stopwatch()
         image, faces = self._seen(data, options, watch)
-        if options.face_selection == "largest" and len(faces.scores):
-            faces = taken(faces, [largest(faces)])
+        if options.face_selection == "largest":
+            faces = largest(faces)
         crops, embeddings = self._embedded(image, faces, watch)
         with watch.step("search"):
             line = self._naming.line_for_search(options.collection, options.threshold)
@@ -163,7 +163,7 @@ class FaceService:
         Raises FaceNotDetectedError, MultipleFacesError, LowQualityError, or an image error.
         """
         image, faces = self._seen(data, options, Stopwatch())
-        enrolment.refuse_unless_one(len(faces.scores))
+        enrolment.refuse_unless_one(len(faces))
         crops = self._pipeline.crops(image, faces)
         quality = self._pipeline.qualities(crops, faces)[0]
         enrolment.refuse_low_quality(quality, options.quality_filter)
@@ -272,9 +272,9 @@ class FaceService:
         self, data: bytes, which: str, options: FaceOptions, watch: Stopwatch
     ) -> tuple[Image, Detections]:
         image, faces = self._seen(data, options, watch)
-        if not len(faces.scores):
+        if not len(faces):
             raise FaceNotDetectedError(f"no face was found in `{which}`")
-        return image, taken(faces, [largest(faces)])
+        return image, largest(faces)
 
     def _answer(self, image: Image, faces: list[Json], watch: Stopwatch) -> Json:
         size = {"width": image.shape[1], "height": image.shape[0]}
