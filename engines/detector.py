@@ -112,7 +112,8 @@ class _Scale:
         scores = outputs["scores"][0]
         count = np.count_nonzero(scores >= min_score)  # best first: the ones to keep are the first ones
         boxes, landmarks = outputs["boxes"][0, :count], outputs["landmarks"][0, :count]
-        return Detections(boxes / np.float32(zoom), scores[:count], landmarks / np.float32(zoom))
+        shrunk = np.float32(1 / zoom)
+        return Detections(np.multiply(boxes, shrunk), scores[:count], np.multiply(landmarks, shrunk))
 
 
 def reconcile(main: Detections, small: Detections, main_zoom: float, small_zoom: float) -> Detections:

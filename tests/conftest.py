@@ -17,6 +17,21 @@ def samples() -> Path:
 
 
 @pytest.fixture(scope="session")
+def astronaut(samples: Path) -> bytes:
+    return (samples / "astronaut.jpg").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def hopper(samples: Path) -> bytes:
+    return (samples / "grace_hopper.jpg").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def group(samples: Path) -> bytes:
+    return (samples / "group.jpg").read_bytes()
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """A folder beside the checkout with photos/ and models/ that may not be published; set by FACESERVE_SHARED."""
     folder = Path(os.environ.get("FACESERVE_SHARED", ROOT.parent / "shared"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,18 +15,3 @@ from app.settings import Settings
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaceService]:
     with open_service(Settings(data_dir=tmp_path_factory.mktemp("data"))) as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def astronaut(samples: Path) -> bytes:
-    return (samples / "astronaut.jpg").read_bytes()
-
-
-@pytest.fixture(scope="session")
-def hopper(samples: Path) -> bytes:
-    return (samples / "grace_hopper.jpg").read_bytes()
-
-
-@pytest.fixture(scope="session")
-def group(samples: Path) -> bytes:
-    return (samples / "group.jpg").read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -85,7 +86,7 @@ def test_palette_png_becomes_colour() -> None:
 
 
 # How each orientation's stored pixels are turned to stand upright, EXIF 2.3 table 6.
-UPRIGHT = {
+UPRIGHT: dict[int, Callable[[Image], Image]] = {
     1: lambda image: image,
     2: lambda image: image[:, ::-1],
     3: lambda image: image[::-1, ::-1],

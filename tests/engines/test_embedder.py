@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.base import EngineClosedError, ModelError
+from engines.base import EngineClosedError, Image, ModelError
 from engines.detector import Detector
 from engines.embedder import Embedder
 from engines.geometry.align import align
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.engines.conftest import RowEngine
 
 
-def _crops(samples: Path, detector: Detector, name: str) -> list[np.ndarray]:
+def _crops(samples: Path, detector: Detector, name: str) -> list[Image]:
     image = np.asarray(cv2.imread(str(samples / name)), np.uint8)
     return [align(image, landmarks) for landmarks in detector.detect(image).landmarks]
 

@@ -29,8 +29,7 @@ def vector() -> Callable[[int], NDArray[np.float32]]:
 
     def make(number: int) -> NDArray[np.float32]:
         row = np.random.default_rng(number).standard_normal(DIMENSION).astype(np.float32)
-        unit: NDArray[np.float32] = row / np.linalg.norm(row)
-        return unit
+        return np.divide(row, np.linalg.norm(row), dtype=np.float32)
 
     return make
 

@@ -26,8 +26,7 @@ NUMBERS = st.integers(0, 12)
 
 def vector(number: int) -> NDArray[np.float32]:
     row = np.random.default_rng(number).standard_normal(8).astype(np.float32)
-    unit: NDArray[np.float32] = row / np.linalg.norm(row)
-    return unit
+    return np.divide(row, np.linalg.norm(row), dtype=np.float32)
 
 
 class Person:

@@ -24,7 +24,7 @@ DIMENSION = 16
 
 def face(number: int) -> NewFace:
     row = np.random.default_rng(number).standard_normal(DIMENSION).astype(np.float32)
-    return NewFace(row / np.linalg.norm(row), hashlib.sha256(b"picture %d" % number).hexdigest())
+    return NewFace(row / np.float32(np.linalg.norm(row)), hashlib.sha256(b"picture %d" % number).hexdigest())
 
 
 class EarlyGallery(Gallery):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -25,18 +24,3 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def client(service: Running) -> Iterator[Client]:
     with service.client() as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def astronaut(samples: Path) -> bytes:
-    return (samples / "astronaut.jpg").read_bytes()
-
-
-@pytest.fixture(scope="session")
-def hopper(samples: Path) -> bytes:
-    return (samples / "grace_hopper.jpg").read_bytes()
-
-
-@pytest.fixture(scope="session")
-def group(samples: Path) -> bytes:
-    return (samples / "group.jpg").read_bytes()

@@ -108,12 +108,13 @@ def priors(height: int, width: int) -> Floats:
         centres = np.repeat(np.stack([x, y], axis=-1).reshape(-1, 2) * stride, len(sides), axis=0)
         squares = np.tile(np.array(sides), len(centres) // len(sides))
         rows.append(np.column_stack([centres, squares, squares]))
-    return np.concatenate(rows).astype(np.float32)
+    table: Floats = np.concatenate(rows).astype(np.float32)
+    return table
 
 
 def decode_boxes(locations: Floats, table: Floats) -> Floats:
     """(A, 4) x1 y1 x2 y2 in pixels of the network's input, of every prior."""
-    boxes = np.concatenate(
+    boxes: Floats = np.concatenate(
         (
             table[:, :2] + locations[:, :2] * VARIANCES[0] * table[:, 2:],
             table[:, 2:] * np.exp(locations[:, 2:] * VARIANCES[1]),

@@ -38,7 +38,7 @@ def test_same_faces_as_the_service(photo: str, samples: Path, baseline: usual.Us
     expected = baseline.detect(image, MIN_SCORE)
     found = detector.detect(image, min_score=MIN_SCORE, small_scale=False)
     assert len(found.scores) == len(expected.scores) > 0
-    assert _iou(found.boxes, expected.boxes).min() >= 0.99
+    assert np.min(_iou(found.boxes, expected.boxes)) >= 0.99
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
     np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=0.1)
 

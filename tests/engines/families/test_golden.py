@@ -37,11 +37,11 @@ def face_of(found: dict[str, Array]) -> tuple[Array, Array]:
 
 
 def is_golden_face(box: Array, landmarks: Array) -> bool:
-    return bool(abs(box - BOX).max() < TOLERANCE_PX and abs(landmarks - LANDMARKS).max() < TOLERANCE_PX)
+    return bool(np.abs(box - BOX).max() < TOLERANCE_PX and np.abs(landmarks - LANDMARKS).max() < TOLERANCE_PX)
 
 
 def is_golden_embedding(embedding: Array) -> bool:
-    return bool(abs(embedding[: len(EMBEDDING)] - EMBEDDING).max() < TOLERANCE)
+    return bool(np.abs(embedding[: len(EMBEDDING)] - EMBEDDING).max() < TOLERANCE)
 
 
 def swap_channels(model: ModelProto) -> None:
