@@ -36,7 +36,8 @@ def serve(settings: Settings) -> None:
     def work(report: int) -> int:
         from app.worker import work
 
-        return work(settings, _bound(family, address), report)
+        with _bound(family, address) as listener:
+            return work(settings, listener, report)
 
     def announce() -> None:
         print(f"FaceServe is ready: {_url(*address)}/docs", file=sys.stderr, flush=True)

@@ -138,7 +138,7 @@ def _live(work: Work, report: int) -> None:
     code = FAILED_START
     try:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # until it serves, a worker has nothing to finish
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes on a SIGTERM
         code = work(report)
     except SystemExit as exit_:

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Coroutine
@@ -79,6 +80,8 @@ async def _serve(settings: Settings, listener: socket.socket, report: int) -> No
         timeout_graceful_shutdown=int(settings.body_timeout_s + settings.request_timeout_s) + 1,
     )
     async with app.router.lifespan_context(app):
+        # uvicorn raises the signal again when all is answered: from now on the blocks around this one are to be left
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         await Server(config, report).serve([listener])
 
 

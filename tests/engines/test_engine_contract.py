@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
@@ -33,7 +34,13 @@ def _batching(path: Path) -> Engine:
     return BatchingEngine(_onnxruntime(path))
 
 
-ENGINES: dict[str, Callable[[Path], Engine]] = {"onnxruntime": _onnxruntime, "batching": _batching}
+def _cuda(path: Path) -> Engine:
+    return OnnxRuntimeEngine(path, device="cuda:0", concurrency=2, max_batch_size=ROWS)
+
+
+ENGINES: dict[str, Callable[[Path], Engine]] = {"onnxruntime": _onnxruntime, "batching": _batching, "cuda": _cuda}
+NO_CUDA = "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
+MARKS = {"cuda": [pytest.mark.gpu, pytest.mark.skipif(NO_CUDA, reason="needs an NVIDIA GPU and onnxruntime-gpu")]}
 
 NETWORKS = {
     "tiny": None,
@@ -59,7 +66,7 @@ def path(request: pytest.FixtureRequest, tiny_model: Path, weights: Path) -> Pat
     return tiny_model if name is None else weights / name
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in ENGINES])
 def case(request: pytest.FixtureRequest, path: Path, samples: Path) -> Iterator[Case]:
     engine = ENGINES[request.param](path)
     spec = engine.inputs[0]
