@@ -22,7 +22,7 @@ from engines.base import cancellation
 T = TypeVar("T")
 Job = Callable[[float], T]
 """Work for one thread. It is called with the milliseconds that it waited."""
-PATIENCE_S = 0.02
+PATIENCE_S = 0.1
 """Most requests are answered before anyone could leave: only after this long a task waits for the disconnect."""
 BULK_THREADS = 2
 

@@ -126,16 +126,19 @@ def reconcile(main: Detections, small: Detections, main_zoom: float, small_zoom:
     - smaller faces are the main scale's alone.
     """
     size = _size(main.boxes)
+    large, judged = size * main_zoom > _LARGE_PX, size * small_zoom > _JUDGED_PX
+    added = _size(small.boxes) * main_zoom > _LARGE_PX
+    if not (large.any() or judged.any() or added.any()):
+        return main  # the usual case: no face is large
     opinions = np.where(_iou(main.boxes, small.boxes) > _SAME_FACE_IOU, small.scores, np.float32(0))
     opinion = opinions.max(axis=1, initial=0)
-    doubted = (size * small_zoom > _JUDGED_PX) & (opinion < main.scores)
+    doubted = judged & (opinion < main.scores)
     scores = np.where(doubted, (main.scores + opinion) / 2, main.scores)
     boxes, landmarks = main.boxes.copy(), main.landmarks.copy()
-    ceded = (size * main_zoom > _LARGE_PX) & (opinion > _TRUSTED)
+    ceded = large & (opinion > _TRUSTED)
     if ceded.any():
         best = opinions[ceded].argmax(axis=1)
         boxes[ceded], landmarks[ceded] = small.boxes[best], small.landmarks[best]
-    added = _size(small.boxes) * main_zoom > _LARGE_PX
     return Detections(
         np.concatenate([boxes, small.boxes[added]]),
         np.concatenate([scores, small.scores[added]]),
