@@ -23,12 +23,6 @@ class Naming:
         self._gallery = gallery
         self._embedder = embedder
 
-    def line_for_search(self, collection: str, threshold: float | None) -> Choice:
-        """The 1:N threshold: the client's, or the one that the model recommends for this many identities."""
-        if threshold is not None:
-            return _asked_for(threshold)
-        return self._thresholds().for_gallery(self._gallery.collection(collection).identities)
-
     def line_for_verify(self, threshold: float | None) -> Choice:
         """The 1:1 threshold: the client's, or the model's."""
         if threshold is not None:
@@ -42,11 +36,23 @@ class Naming:
             warning=None,
         )
 
-    def search(self, collection: str, embeddings: Embeddings, top_k: int, line: Choice) -> list[list[Match]]:
-        """For each of the (n, D) embeddings the identities above the line, best first."""
-        return self._gallery.search(
-            collection, embeddings, embedder=self._embedder.digest, top_k=top_k, threshold=line.threshold
+    def search(
+        self, collection: str, embeddings: Embeddings, top_k: int, threshold: float | None
+    ) -> tuple[Choice, list[list[Match]]]:
+        """The 1:N line and, for each of the (n, D) embeddings, the identities above it, best first.
+
+        The line is the client's, or the one that the model recommends for as many identities as are searched.
+        """
+        lines: list[Choice] = []
+
+        def draw(identities: int) -> float:
+            lines.append(self._thresholds().for_gallery(identities) if threshold is None else _asked_for(threshold))
+            return lines[0].threshold
+
+        found = self._gallery.search(
+            collection, embeddings, embedder=self._embedder.digest, top_k=top_k, threshold=draw
         )
+        return lines[0], found
 
     def similarity(self, collection: str, identity: str, embedding: Any) -> tuple[float, str]:
         """The best cosine to the identity's faces, and that face's id."""

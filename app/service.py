@@ -91,8 +91,7 @@ class FaceService:
             faces = largest(faces)
         crops, embeddings = self._embedded(image, faces, watch)
         with watch.step("search"):
-            line = self._naming.line_for_search(options.collection, options.threshold)
-            matches = self._naming.search(options.collection, embeddings, options.top_k, line)
+            line, matches = self._naming.search(options.collection, embeddings, options.top_k, options.threshold)
         shown = self._shown(image, faces, crops, options)
         for face, found in zip(shown, matches, strict=True):
             face.update(named_json(found))
@@ -153,8 +152,7 @@ class FaceService:
         matches: list[list[Match]] = [[] for _ in faces.scores]
         if options.recognize:
             _, embeddings = self._embedded(image, faces, watch)
-            line = self._naming.line_for_search(options.collection, options.threshold)
-            matches = self._naming.search(options.collection, embeddings, 1, line)
+            _, matches = self._naming.search(options.collection, embeddings, 1, options.threshold)
         return annotated(image, faces, matches if options.recognize else None, options.format)
 
     def prepare(self, data: bytes, options: EnrollOptions) -> NewFace:
@@ -193,8 +191,7 @@ class FaceService:
     def search(self, request: SearchRequest) -> Json:
         """Identities for ready embeddings; they are brought to unit length first."""
         embeddings = unit_embeddings(request.embeddings, self._pipeline.dimension)
-        line = self._naming.line_for_search(request.collection, request.threshold)
-        found = self._naming.search(request.collection, embeddings, request.top_k, line)
+        line, found = self._naming.search(request.collection, embeddings, request.top_k, request.threshold)
         results = [[match_json(match) for match in matches] for matches in found]
         return {"collection": request.collection, "results": results} | threshold_json(line)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,7 @@ from gallery.types import (
 )
 
 MAX_PAGE = 1000
+Threshold = float | Callable[[int], float]
 
 
 class Gallery:
@@ -173,14 +174,17 @@ class Gallery:
     # --- search
 
     def search(
-        self, collection: str, embeddings: NDArray[np.float32], *, embedder: str, top_k: int, threshold: float
+        self, collection: str, embeddings: NDArray[np.float32], *, embedder: str, top_k: int, threshold: Threshold
     ) -> list[list[Match]]:
         """For each row of (n, D) float32 unit embeddings at most `top_k` different identities, best first, whose best
-        face has a cosine of at least `threshold`. Exact. Raises ModelMismatchError and InvalidEmbeddingError."""
-        if top_k < 1 or not -1 <= threshold <= 1:
-            raise ValueError(f"top_k is {top_k}, expected at least 1; threshold is {threshold}, expected -1 to 1")
+        face has a cosine of at least `threshold`, a number or what gives one for the number of identities searched.
+        Exact. Raises ModelMismatchError and InvalidEmbeddingError."""
         with self._projections.current(check_collection(collection)) as view:
             queries = check_embeddings(embeddings, view.row.made_by(embedder).collection.dimension)
+            if callable(threshold):
+                threshold = threshold(view.row.collection.identities)
+            if top_k < 1 or not -1 <= threshold <= 1:
+                raise ValueError(f"top_k is {top_k}, threshold {threshold}: expected at least 1, and -1 to 1")
             found = view.index.search(queries, top_k, threshold)
             return [[face_records.match(view.connection, hit.face, hit.similarity) for hit in hits] for hits in found]
 

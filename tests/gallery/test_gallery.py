@@ -218,3 +218,18 @@ def test_names_are_checked_at_every_door(gallery: Gallery, new_face: Faces) -> N
         gallery.create_collection("../etc", EMBEDDER, 16)
     with pytest.raises(InvalidNameError):
         gallery.search("a b", new_face(1).embedding[None], embedder=EMBEDDER, top_k=1, threshold=0)
+
+
+def test_the_threshold_may_follow_from_the_number_searched(gallery: Gallery, new_face: Faces) -> None:
+    for name in ("alice", "bob"):
+        gallery.enroll("people", name, [new_face(len(name))], embedder=EMBEDDER)
+    counts: list[int] = []
+
+    def draw(identities: int) -> float:
+        counts.append(identities)
+        return 0.9
+
+    query = new_face(len("bob")).embedding[np.newaxis]
+    [found] = gallery.search("people", query, embedder=EMBEDDER, top_k=2, threshold=draw)
+    assert [match.identity for match in found] == ["bob"]
+    assert counts == [2]
