@@ -5,12 +5,10 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any
 
+from app.present import Json
 from app.settings import Settings
 from engines.models import ModelSpec, ModelStore
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

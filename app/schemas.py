@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
 
@@ -154,4 +154,3 @@ class NewCollection(Options):
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
-JsonObject = dict[str, Any]
