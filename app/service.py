@@ -6,6 +6,7 @@ One image a call. Every method may be called from any thread.
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from app import enrolment, images
 from app.annotate import annotated
 from app.describe import Description, Pair
-from app.errors import FaceNotDetectedError, InvalidRequestError
+from app.errors import FaceNotDetectedError, InvalidRequestError, kind_of
 from app.naming import Naming, unit_embeddings
 from app.pipeline import Crops, Embeddings, FaceChoice, Pipeline, largest
 from app.present import (
@@ -45,6 +46,9 @@ from engines.base import Image
 from engines.detector import Detections
 from gallery.gallery import Gallery
 from gallery.types import Collection, GalleryError, Match, NewFace
+
+
+log = logging.getLogger("faceserve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +217,8 @@ class FaceService:
         try:
             self.gallery.ready()
         except GalleryError as error:
-            return [str(error)]
+            log.error("the gallery is not ready: %s", error)
+            return [kind_of(error).title]  # whoever asks may have no key, and the message names files
         return []
 
     def _seen(self, data: bytes, options: FaceOptions, watch: Stopwatch) -> tuple[Image, Detections]:

@@ -268,3 +268,11 @@ def test_what_runs_is_told(service: FaceService) -> None:
         "mobilefacenet_256",
     }
     assert service.reasons_not_ready() == []
+
+
+def test_why_it_is_not_ready_is_told_without_the_name_of_a_file(tmp_path: Path) -> None:
+    with open_service(Settings(data_dir=tmp_path)) as closed:
+        closed.gallery.close()
+        [reason] = closed.reasons_not_ready()
+    assert reason == "The gallery cannot be read or written"
+    assert str(tmp_path) not in reason
