@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.errors import FaceNotDetectedError, InvalidRequestError, LowQualityError, MultipleFacesError, kind_of
-from app.present import Json, crop_png
+from app.errors import FaceNotDetectedError, LowQualityError, MultipleFacesError, kind_of
+from app.present import Json, crop_png, quality_json
 from app.schemas import EnrollOptions, QualityFilter
 from engines.base import Image
 from engines.quality import Quality
@@ -65,7 +64,7 @@ def new_face(data: bytes, embedding: NDArray[np.float32], quality: Quality, crop
     return NewFace(
         embedding=embedding,
         source_sha256=hashlib.sha256(data).hexdigest(),
-        quality={name: round(float(value), 4) for name, value in asdict(quality).items()},
+        quality=quality_json(quality),
         crop_png=None if crop is None else crop_png(crop),
     )
 
@@ -103,21 +102,3 @@ def _answer(request: Request, done: Enrolment) -> Json:
         "duplicate_of": None if fresh else stored[0][1].duplicate_of,
         "rejected": [{"index": index, "code": kind.code, "detail": str(error)} for index, error, kind in rejected],
     }
-
-
-def import_lines(gallery: Gallery, lines: Iterable[bytes], embedder: str, collection: str | None) -> Json:
-    """Feeds NDJSON lines to the gallery. Raises InvalidRequestError with the number of a line that is not JSON."""
-    return asdict(gallery.import_records(_records(lines), embedder=embedder, collection=collection))
-
-
-def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequestError(f"line {number} is not JSON: {error}") from None
-        if not isinstance(record, dict):
-            raise InvalidRequestError(f"line {number} is no JSON object")
-        yield record

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from app import enrolment, images
+from app import enrolment, images, transfer
 from app.annotate import annotated
 from app.describe import Description, Pair
 from app.errors import FaceNotDetectedError, InvalidRequestError, kind_of
@@ -46,7 +45,6 @@ from engines.base import Image
 from engines.detector import Detections
 from gallery.gallery import Gallery
 from gallery.types import Collection, GalleryError, Match, NewFace
-
 
 log = logging.getLogger("faceserve")
 
@@ -205,12 +203,11 @@ class FaceService:
 
     def export(self, collection: str) -> Iterator[bytes]:
         """The collection as NDJSON, a line at a time."""
-        for record in self.gallery.export(collection):
-            yield orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+        return transfer.export_lines(self.gallery, collection)
 
     def import_lines(self, lines: Iterable[bytes], collection: str | None = None) -> Json:
         """Reads what `export` wrote; what is there already is skipped, so it may be repeated. Returns counts."""
-        return enrolment.import_lines(self.gallery, lines, self._embedder.digest, collection)
+        return transfer.import_lines(self.gallery, lines, self._embedder.digest, collection)
 
     def reasons_not_ready(self) -> list[str]:
         """Empty when every request can be answered; the engines were warmed before this object was made."""

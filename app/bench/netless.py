@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import uvicorn
 
-from app.build import DEFAULT_COLLECTION, model_store
+from app.build import DEFAULT_COLLECTION, model_store, open_gallery
 from app.cli.options import settings_from
 from app.describe import Description, Pair
 from app.main import create_app
@@ -19,7 +19,6 @@ from app.service import Defaults, FaceService
 from app.settings import Settings
 from engines.base import Image
 from engines.detector import Detections
-from gallery.gallery import Gallery
 
 NOBODY = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
 
@@ -55,7 +54,7 @@ def open_netless(settings: Settings) -> Iterator[FaceService]:
     pair = Pair(store.get(settings.detector), store.get(settings.embedder))
     pipeline = NobodyFound(pair.embedder.dimension or 0, pair.embedder.sizes[0])
     with ExitStack() as stack:
-        gallery = stack.enter_context(Gallery(settings.data_dir / "gallery"))
+        gallery = stack.enter_context(open_gallery(settings))
         gallery.ensure_collection(DEFAULT_COLLECTION, pair.embedder.digest, pipeline.dimension)
         defaults = Defaults(settings.max_image_pixels, settings.min_score, settings.small_scale, settings.keep_crops)
         yield FaceService(pipeline, gallery, Description(settings, store, pair, {}), pair, defaults)

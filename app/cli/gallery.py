@@ -73,14 +73,16 @@ def export(
     data_dir: DataDir = None,
 ) -> None:
     """A collection as NDJSON, embeddings included: a backup, or the way to another machine."""
+    from app.transfer import export_lines
+
     with _open(data_dir) as gallery:
         gallery.collection(collection)
         if out is None:
-            sys.stdout.buffer.writelines(_lines(gallery, collection))
+            sys.stdout.buffer.writelines(export_lines(gallery, collection))
             return
         part = out.with_name(out.name + ".part")
         with part.open("wb") as file:
-            file.writelines(_lines(gallery, collection))
+            file.writelines(export_lines(gallery, collection))
         part.replace(out)
 
 
@@ -92,7 +94,7 @@ def import_(
 ) -> None:
     """Read an export back. Safe to repeat: what is there already is skipped."""
     from app.build import model_store, open_gallery
-    from app.enrolment import import_lines
+    from app.transfer import import_lines
 
     settings = settings_from(data_dir=data_dir)
     embedder = model_store(settings).get(settings.embedder).digest
@@ -119,13 +121,6 @@ def _identities(gallery: Gallery, collection: str) -> Iterable[Identity]:
         cursor = page.cursor
         if cursor is None:
             return
-
-
-def _lines(gallery: Gallery, collection: str) -> Iterator[bytes]:
-    import orjson
-
-    for record in gallery.export(collection):
-        yield orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _shown(identity: Identity) -> dict[str, Any]:
