@@ -19,7 +19,7 @@ from engines.base import Engine, ModelError
 from engines.batching import BatchingEngine
 from engines.detector import Detector
 from engines.embedder import Embedder
-from engines.load import load_engine
+from engines.load import LoadOptions, load_engine
 from engines.models import SHIPPED, ModelSpec, ModelStore
 from gallery.gallery import Gallery
 
@@ -89,13 +89,13 @@ def _open_pipeline(
 
 
 def _load(settings: Settings, path: Path, on_batch: Callable[[int], None] | None) -> Engine:
-    engine = load_engine(
-        path,
+    options = LoadOptions(
         runtime=settings.runtime,
         device=settings.device,
         threads=settings.threads_per_run,
         concurrency=settings.concurrency,
     )
+    engine = load_engine(path, options)
     return BatchingEngine(engine, max_waiting=settings.max_pending * settings.max_images, on_batch=on_batch)
 
 

@@ -38,6 +38,22 @@ class ModelError(EngineError):
     """A model file that is not what it should be: unreadable, not canonical, wrong digest, unknown name."""
 
 
+class PlanError(ModelError):
+    """A plan (a network compiled for one GPU) that is missing, damaged, or made for something else."""
+
+
+class DeviceError(EngineError):
+    """The GPU or its driver refused or failed. The next call may succeed."""
+
+
+class DeviceMemoryError(DeviceError):
+    """The GPU's memory does not hold what was asked for."""
+
+
+class DeviceLostError(DeviceError):
+    """The process's hold on the GPU is beyond repair: only a new process can use it again."""
+
+
 class EngineBusyError(EngineError):
     """The engine's waiting line is full; try again shortly."""
 
@@ -56,8 +72,8 @@ class Engine(Protocol):
     `run` may be called from any thread; the arrays it returns belong to the caller and stay valid after later calls.
     All feeds share the same first axis, 1 to `max_batch_size` rows; a row's answer does not depend on its neighbours.
     `concurrency` is how many calls run well at once; `description` says what really runs (runtime, version, device,
-    precision). `close` waits for running calls; `run` after it raises
-    EngineClosedError.
+    precision). `fault` is None while the engine can be used, and else says why no call can succeed any more: then the
+    process is to be replaced. `close` waits for running calls; `run` after it raises EngineClosedError.
     """
 
     @property
@@ -70,6 +86,8 @@ class Engine(Protocol):
     def concurrency(self) -> int: ...
     @property
     def description(self) -> Mapping[str, str]: ...
+    @property
+    def fault(self) -> str | None: ...
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]: ...
     def close(self) -> None: ...

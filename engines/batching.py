@@ -96,6 +96,10 @@ class BatchingEngine:
         return self._engine.description
 
     @property
+    def fault(self) -> str | None:
+        return self._engine.fault
+
+    @property
     def waiting(self) -> int:
         """How many calls stand in line at this moment."""
         return len(self._waiting)

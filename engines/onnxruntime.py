@@ -15,10 +15,22 @@ from numpy.typing import NDArray
 
 from engines.base import EngineClosedError, ModelError, RuntimeMissingError, Tensors, TensorSpec
 from engines.feeds import count_rows
+from engines.load import LoadOptions
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
 _ERRORS_ONLY = 3
 _LIGHT_ROW_BYTES = 128 * 1024
+
+
+def open_engine(path: Path, options: LoadOptions) -> OnnxRuntimeEngine:
+    """The network in `path` as `options` ask for it (see engines/load.py)."""
+    return OnnxRuntimeEngine(
+        path,
+        device=options.device,
+        threads=options.threads,
+        concurrency=options.concurrency,
+        max_batch_size=options.max_batch_size,
+    )
 
 
 class OnnxRuntimeEngine:
@@ -27,6 +39,8 @@ class OnnxRuntimeEngine:
     `run` may be called from any thread and does not hold the interpreter's lock while the network runs; the arrays it
     returns are fresh ones. It raises ValueError for feeds of a wrong name, dtype, shape or number of rows.
     """
+
+    fault = None
 
     def __init__(
         self,

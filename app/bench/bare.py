@@ -25,7 +25,7 @@ from engines.base import Engine, Image
 from engines.detector import Detector
 from engines.embedder import Embedder
 from engines.geometry.letterbox import letterbox
-from engines.load import load_engine
+from engines.load import LoadOptions, load_engine
 from gallery.gallery import Gallery
 
 THRESHOLD = 0.4
@@ -102,7 +102,9 @@ def open_bare_loop(settings: Settings) -> Iterator[BareLoop]:
 
 
 def _load(settings: Settings, path: Path) -> Engine:
-    return load_engine(path, runtime=settings.runtime, device=settings.device, threads=settings.threads_per_run)
+    return load_engine(
+        path, LoadOptions(runtime=settings.runtime, device=settings.device, threads=settings.threads_per_run)
+    )
 
 
 def timed(work: Callable[[int], object], photos: int, count: int) -> Json:

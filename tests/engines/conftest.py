@@ -38,6 +38,7 @@ class RowEngine:
 
     inputs = (TensorSpec("rows", "uint8", (None, 4)),)
     description = {"runtime": "test"}  # noqa: RUF012
+    fault: str | None = None
     outputs = (TensorSpec("doubled", "float32", (None, 4)), TensorSpec("total", "float32", (None,)))
 
     def __init__(

@@ -40,6 +40,7 @@ class Seer:
     concurrency = 1
     max_batch_size = 1
     description = {"runtime": "test"}  # noqa: RUF012
+    fault = None
 
     def __init__(self, side: int, faces: Sequence[Face] = ()) -> None:
         self._answer = np.array(sorted(faces, key=lambda face: -face[4]), np.float32).reshape(-1, 5)

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from engines.base import ModelError, RuntimeMissingError
-from engines.load import load_engine
+from engines.load import LoadOptions, load_engine
 
 
 def test_options_reach_the_engine(tiny_model: Path) -> None:
-    engine = load_engine(tiny_model, concurrency=3, max_batch_size=2)
+    engine = load_engine(tiny_model, LoadOptions(concurrency=3, max_batch_size=2))
     assert (engine.concurrency, engine.max_batch_size) == (3, 2)
     engine.close()
 
 
 def test_an_unknown_runtime_is_refused_with_the_known_ones(tiny_model: Path) -> None:
     with pytest.raises(RuntimeMissingError, match=r"'tensorflow'.*'onnxruntime'"):
-        load_engine(tiny_model, runtime="tensorflow")
+        load_engine(tiny_model, LoadOptions(runtime="tensorflow"))
 
 
 def test_a_missing_package_is_named_with_the_remedy(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,7 @@ class Replay:
 
     max_batch_size = 1
     concurrency = 1
+    fault = None
 
     def __init__(self, net: stages.Net, feed: NDArray[Any]) -> None:
         self._answer = net.run(feed)
