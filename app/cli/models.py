@@ -40,7 +40,7 @@ def verify(
 @cli.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="An ONNX network.")],
-    family: Annotated[str, typer.Option(help="What it is: retinaface or arcface.", show_default=False)],
+    family: Annotated[str, typer.Option(help="What it is: retinaface, arcface or facenet.", show_default=False)],
     name: Annotated[str | None, typer.Option(help="Its name in the store (else the file's).")] = None,
     size: Annotated[
         list[str] | None, typer.Option(metavar="HxW", help="Input size; may be repeated for a detector.")

@@ -65,6 +65,7 @@ FIVE_POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 FAMILIES = {
     "retinaface": Family("detector", "engines.families.retinaface", ((640, 640), (192, 192)), FIVE_POINTS),
     "arcface": Family("embedder", "engines.families.arcface", ((112, 112),)),
+    "facenet": Family("embedder", "engines.families.facenet", ((160, 160),)),
 }
 
 

@@ -49,20 +49,34 @@ def specialise(model: ModelProto, size: Size) -> ModelProto:
 
 def static_shapes(body: ModelProto, batch: int = 1) -> Shapes:
     """All shapes of a network whose input is static, for a given batch; ModelError where they contradict each other."""
-    copy = ModelProto()
-    copy.CopyFrom(body)
-    copy.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    light = _without_weights(body)
+    light.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
     try:
-        inferred = onnx.shape_inference.infer_shapes(copy, strict_mode=True, data_prop=True).graph
+        inferred = onnx.shape_inference.infer_shapes(light, strict_mode=True, data_prop=True).graph
     except onnx.shape_inference.InferenceError as error:
         reason = str(error).splitlines()[0]
         raise ModelError(
-            f"the network does not work on {batch} images of shape {shape_of(copy.graph.input[0])[1:]}; if it was "
+            f"the network does not work on {batch} images of shape {shape_of(light.graph.input[0])[1:]}; if it was "
             f"exported for another size or batch, export it with those free ({reason})"
         ) from error
     values = (*inferred.input, *inferred.value_info, *inferred.output)
     shapes: Shapes = {v.name: shape_of(v) for v in values if v.type.tensor_type.HasField("shape")}
     return shapes | {t.name: tuple(t.dims) for t in inferred.initializer}
+
+
+def _without_weights(model: ModelProto) -> ModelProto:
+    """A copy whose large tensors are inputs: shapes do not depend on their values, and hundreds of MB are not moved."""
+    graph = model.graph
+    large = [tensor for tensor in graph.initializer if np.prod(tensor.dims, dtype=float) > MAX_FOLDED]
+    names = {tensor.name for tensor in large}
+    light = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    light.graph.name = "shapes"
+    light.graph.node.extend(graph.node)
+    light.graph.initializer.extend(tensor for tensor in graph.initializer if tensor.name not in names)
+    light.graph.input.extend(value for value in graph.input if value.name not in names)
+    light.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in large)
+    light.graph.output.extend(graph.output)
+    return light
 
 
 def _rename(graph: GraphProto) -> None:
@@ -94,6 +108,8 @@ def _set_input(graph: GraphProto, batch: int | str, size: Size) -> None:
 
 def _modernise(model: ModelProto) -> ModelProto:
     source_opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if source_opset == OPSET:
+        return model
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         newer = onnx.version_converter.convert_version(inferred, OPSET)

@@ -161,7 +161,7 @@ def test_names_are_plain(source: Path, store: ModelStore, name: str) -> None:
 def test_what_is_not_there_is_named_with_what_is(source: Path, store: ModelStore) -> None:
     with pytest.raises(ModelError, match="known are mobilefacenet_256, retinaface_mnet025"):
         store.get("resnet")
-    with pytest.raises(ModelError, match="known are arcface, retinaface"):
+    with pytest.raises(ModelError, match="known are arcface, facenet, retinaface"):
         import_model(source, family="resnet", into=store)
     assert ModelStore(store.folders[-1] / "nowhere").list() == []
 

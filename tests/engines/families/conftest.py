@@ -130,17 +130,17 @@ def tiny_embedder() -> Callable[..., Path]:
         bias: float = 0.3,
     ) -> Path:
         net, x = Net(seed), "input"
-        cells = 6 if size[1] == 96 else 7
+        rows, columns = (side // 16 if isinstance(side, int) else 7 for side in size)
         if scaling:
             x = net.op("Mul", net.op("Sub", x, net.const(127.5)), net.const(0.0078125))
         x = net.op("Conv", x, net.normal(4, 3, 3, 3, scale=0.3), net.normal(4, scale=bias), pads=[1, 1, 1, 1])
         x = net.op("PRelu", x, net.const(np.full((4, 1, 1), 0.2)))
         x = net.op("Conv", x, net.normal(8, 4, 16, 16, scale=0.05), strides=[16, 16])
-        x = net.op("Conv", x, net.normal(dimension, 8, 7, cells, scale=0.2)) if ending == "reshape_1" else x
+        x = net.op("Conv", x, net.normal(dimension, 8, rows, columns, scale=0.2)) if ending == "reshape_1" else x
         if ending == "reshape_1":
             net.op("Reshape", x, net.const([1, -1], np.int64), to="embedding")
             return net.save(path, ["n", 3, *size], {"embedding": ["n", dimension]}, 11)
-        weight = net.normal(8 * 7 * cells, dimension, scale=0.2)
+        weight = net.normal(8 * rows * columns, dimension, scale=0.2)
         x = net.op("MatMul", net.op("Flatten", x, axis=1), weight, to="" if ending != "flatten" else "embedding")
         if ending == "lp":
             net.op("LpNormalization", x, to="embedding", axis=1, p=2)
