@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,17 @@ class Engine(Protocol):
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]: ...
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """What an Engine may offer besides: several callers' feeds in one run, without joining and cutting them by copies.
+
+    The calls have 1 to `max_batch_size` rows all together. Each is answered, in order, as `run` answers; what fails one
+    fails them all.
+    """
+
+    def run_each(self, calls: Sequence[Tensors]) -> list[dict[str, NDArray[Any]]]: ...
 
 
 _is_cancelled: ContextVar[Callable[[], bool]] = ContextVar("is_cancelled", default=lambda: False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,14 @@ from engines.base import (
     Engine,
     EngineBusyError,
     EngineClosedError,
+    Gathering,
     Tensors,
     TensorSpec,
     current_cancellation,
 )
 from engines.feeds import count_rows
+
+log = logging.getLogger("faceserve")
 
 
 class _Call:
@@ -58,13 +63,15 @@ class BatchingEngine:
     Every caller is answered: calls of a failed batch are run again one by one, so that a bad one fails alone; a call
     whose `cancellation` flag is up is skipped with CancelledError; a line of `max_waiting` calls refuses more with
     EngineBusyError. The arrays returned are the caller's own, contiguous and writable. Feeds are not to be changed
-    while the call runs. `on_batch(rows)` is called after each successful run, on the thread that ran it.
+    while the call runs. `on_batch(rows)` is called after each successful run, on the thread that ran it; what it raises
+    is logged.
     """
 
     def __init__(
         self, engine: Engine, *, max_waiting: int = 256, on_batch: Callable[[int], None] | None = None
     ) -> None:
         self._engine = engine
+        self._run_each = engine.run_each if isinstance(engine, Gathering) else partial(_run_joined, engine)
         self._max_waiting = max_waiting
         self._on_batch = on_batch
         self._lock = threading.Lock()
@@ -168,7 +175,7 @@ class BatchingEngine:
             return
         rows = sum(call.rows for call in batch)
         try:
-            answers = _split(self._engine.run(_join(batch)), batch)
+            answers = self._run_each([call.feeds for call in batch])
         except Exception as error:  # noqa: BLE001  (whatever the engine raises belongs to the caller who caused it)
             if len(batch) == 1:
                 self._answer(batch[0], error=error)
@@ -177,8 +184,15 @@ class BatchingEngine:
             return
         for call, outputs in zip(batch, answers, strict=True):
             self._answer(call, outputs=outputs)
-        if self._on_batch is not None:
+        self._report(rows)
+
+    def _report(self, rows: int) -> None:
+        if self._on_batch is None:
+            return
+        try:
             self._on_batch(rows)
+        except Exception:  # other calls of a failed batch may not have been answered yet
+            log.exception("a batch was not reported")
 
     @staticmethod
     def _answer(call: _Call, *, outputs: dict[str, NDArray[Any]] | None = None, error: Exception | None = None) -> None:
@@ -194,18 +208,23 @@ class BatchingEngine:
                 self._idle.notify_all()
 
 
-def _join(batch: Sequence[_Call]) -> Tensors:
-    if len(batch) == 1:
-        return batch[0].feeds
-    return {name: np.concatenate([call.feeds[name] for call in batch]) for name in batch[0].feeds}
+def _run_joined(engine: Engine, calls: Sequence[Tensors]) -> list[dict[str, NDArray[Any]]]:
+    return _split(engine.run(_join(calls)), calls)
 
 
-def _split(outputs: dict[str, NDArray[Any]], batch: Sequence[_Call]) -> list[dict[str, NDArray[Any]]]:
+def _join(calls: Sequence[Tensors]) -> Tensors:
+    if len(calls) == 1:
+        return calls[0]
+    return {name: np.concatenate([feeds[name] for feeds in calls]) for name in calls[0]}
+
+
+def _split(outputs: dict[str, NDArray[Any]], calls: Sequence[Tensors]) -> list[dict[str, NDArray[Any]]]:
     """Each call's rows, copied: a view would keep the whole batch alive and share memory between callers."""
-    if len(batch) == 1:
+    if len(calls) == 1:
         return [outputs]
-    ends = np.cumsum([call.rows for call in batch]).tolist()
-    return [
-        {name: array[end - call.rows : end].copy() for name, array in outputs.items()}
-        for call, end in zip(batch, ends, strict=True)
-    ]
+    answers, start = [], 0
+    for feeds in calls:
+        end = start + len(next(iter(feeds.values())))
+        answers.append({name: array[start:end].copy() for name, array in outputs.items()})
+        start = end
+    return answers

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Engine, EngineClosedError, Image, ModelError
+from engines.geometry import overlap
 from engines.geometry.letterbox import letterbox, letterbox_scale
 from engines.geometry.nms import nms
 
@@ -41,9 +43,14 @@ class Detections:
 class Detector:
     """A canonical detector at one main scale and any number of small ones. `detect` may be called from any thread."""
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
+    def __init__(self, engines: Sequence[Engine], *, beside: bool = True) -> None:
         """Owns `engines` from now on, one for each input size, largest first. Raises ModelError when one of them is
-        no canonical detector."""
+        no canonical detector.
+
+        The small inputs are run `beside` the main one on threads of the detector's own, which saves a lone caller their
+        time on a CPU; or after it on the caller's thread, which on a GPU, where a run is short, costs less than the
+        90 us of CPU for the hand-over.
+        """
         scales = [_Scale(engine) for engine in engines]
         areas = [scale.height * scale.width for scale in scales]
         if not scales or areas != sorted(areas, reverse=True):
@@ -51,26 +58,33 @@ class Detector:
         self._main, *self._small = scales
         most_at_once = sum(engine.concurrency * engine.max_batch_size for engine in engines[1:])
         self._closed = False
-        self._pool = ThreadPoolExecutor(max(1, most_at_once), thread_name_prefix="detector")
+        self._pool = ThreadPoolExecutor(max(1, most_at_once), thread_name_prefix="detector") if beside else None
+
+    @property
+    def fault(self) -> str | None:
+        """Why no detection can succeed any more, or None (see `engines.base.Engine`)."""
+        return next((scale.fault for scale in (self._main, *self._small) if scale.fault), None)
 
     def detect(self, image: Image, *, min_score: float = 0.5, iou: float = 0.4, small_scale: bool = True) -> Detections:
         """Every face of `image` (H, W, 3) with a score of at least `min_score` (0..1), none overlapping a better one by
         an IoU above `iou`.
 
-        With `small_scale` the small inputs are run too, beside the main one, for faces that fill the frame: see
+        With `small_scale` the small inputs are run too, for faces that fill the frame: see
         `reconcile`. Raises ValueError for an image without pixels, and what the engines raise.
         """
         small = self._small if small_scale else []
-        beside = [self._start(scale, image, min(min_score, _LEAST_OPINION)) for scale in small]
+        others = [self._start(scale, image, min(min_score, _LEAST_OPINION)) for scale in small]
         faces, zoom = self._main.find(image, min_score), self._main.zoom(image)
-        for scale, future in zip(small, beside, strict=True):
-            faces = reconcile(faces, future.result(), zoom, scale.zoom(image))
+        for scale, other in zip(small, others, strict=True):
+            faces = reconcile(faces, other(), zoom, scale.zoom(image))
         faces = faces[faces.scores >= min_score]
         return _clip(faces[nms(faces.boxes, faces.scores, iou)], image)
 
-    def _start(self, scale: _Scale, image: Image, min_score: float) -> Future[Detections]:
+    def _start(self, scale: _Scale, image: Image, min_score: float) -> Callable[[], Detections]:
+        if self._pool is None:
+            return partial(scale.find, image, min_score)
         try:
-            return self._pool.submit(copy_context().run, scale.find, image, min_score)
+            return self._pool.submit(copy_context().run, scale.find, image, min_score).result
         except RuntimeError as error:
             if self._closed:
                 raise EngineClosedError("the detector was closed; load it again to run it") from error
@@ -80,7 +94,8 @@ class Detector:
         """Closes the engines once their running calls are done; a detection under way may end with EngineClosedError.
         May be called again."""
         self._closed = True
-        self._pool.shutdown()
+        if self._pool is not None:
+            self._pool.shutdown()
         for scale in (self._main, *self._small):
             scale.close()
 
@@ -100,6 +115,10 @@ class _Scale:
                 )
         self._engine = engine
         self.close = engine.close
+
+    @property
+    def fault(self) -> str | None:
+        return self._engine.fault
 
     def zoom(self, image: Image) -> float:
         """image px * zoom = input px"""
@@ -130,7 +149,7 @@ def reconcile(main: Detections, small: Detections, main_zoom: float, small_zoom:
     added = _size(small.boxes) * main_zoom > _LARGE_PX
     if not (large.any() or judged.any() or added.any()):
         return main  # the usual case: no face is large
-    opinions = np.where(_iou(main.boxes, small.boxes) > _SAME_FACE_IOU, small.scores, np.float32(0))
+    opinions = np.where(overlap.iou(main.boxes, small.boxes) > _SAME_FACE_IOU, small.scores, np.float32(0))
     opinion = opinions.max(axis=1, initial=0)
     doubted = judged & (opinion < main.scores)
     scores = np.where(doubted, (main.scores + opinion) / 2, main.scores)
@@ -148,21 +167,7 @@ def reconcile(main: Detections, small: Detections, main_zoom: float, small_zoom:
 
 def _size(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     """The side of a square of the same area, (n,)."""
-    return np.sqrt(_area(boxes))
-
-
-def _area(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-
-
-def _iou(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Area in common over area in all, (n, m)."""
-    sides = np.minimum(boxes[:, None, 2:], others[:, 2:]) - np.maximum(boxes[:, None, :2], others[:, :2])
-    sides = np.maximum(sides, 0)
-    common: NDArray[np.float32] = sides[:, :, 0] * sides[:, :, 1]
-    together = _area(boxes)[:, None] + _area(others) - common
-    ratios: NDArray[np.float32] = np.divide(common, together, out=np.zeros_like(common), where=together > 0)
-    return ratios
+    return np.sqrt(overlap.area(boxes))
 
 
 def _clip(faces: Detections, image: Image) -> Detections:

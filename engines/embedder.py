@@ -23,6 +23,11 @@ class Embedder:
                 )
         self._engine = engine
 
+    @property
+    def fault(self) -> str | None:
+        """Why no crop can be embedded any more, or None (see `engines.base.Engine`)."""
+        return self._engine.fault
+
     def embed(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Embeddings (n, D) float32 of unit length, and their lengths before normalisation (n,) float32.
 

@@ -33,6 +33,11 @@ def open_engine(path: Path, options: LoadOptions) -> OnnxRuntimeEngine:
     )
 
 
+def has_cuda() -> bool:
+    """Whether this ONNX Runtime is one for NVIDIA GPUs; whether there is a GPU only a session can tell."""
+    return "CUDAExecutionProvider" in ort.get_available_providers()
+
+
 class OnnxRuntimeEngine:
     """An Engine over one ONNX Runtime session.
 
@@ -147,7 +152,7 @@ def _providers(device: str) -> list[tuple[str, dict[str, str]]]:
         return [("CPUExecutionProvider", {})]
     if kind != "cuda" or not index.isdecimal():
         raise RuntimeMissingError(f"device must be `cpu` or `cuda:N`, not {device!r}")
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
+    if not has_cuda():
         raise RuntimeMissingError(
             f"{device} was asked for, but this ONNX Runtime has no CUDA provider: install `onnxruntime-gpu` in place "
             "of `onnxruntime`, or ask for device `cpu`"

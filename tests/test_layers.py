@@ -16,14 +16,21 @@ ALLOWED = {"app": {"app", "engines", "gallery"}, "engines": {"engines"}, "galler
 HOMES = {
     "onnxruntime": ("engines/onnxruntime.py",),
     "faiss": ("gallery/index.py",),
-    "onnx": ("engines/families/", "engines/graphs.py", "engines/models.py"),
+    "onnx": (
+        *("app/bench/engines/recipe.py", "engines/architectures/", "engines/families/"),
+        *("engines/build.py", "engines/folding.py", "engines/graphs.py", "engines/models.py", "engines/precision.py"),
+    ),
     "cv2": ("engines/geometry/", "engines/quality.py", "app/"),
     "fastapi": ("app/",),
     "starlette": ("app/",),
     "uvicorn": ("app/",),
+    "torch": ("app/bench/engines/pytorch/",),
     "typer": ("app/cli/", "app/bench/"),
     "pydantic_settings": ("app/settings.py",),
     "sqlite3": ("gallery/",),
+    "tensorrt": ("engines/tensorrt", "engines/build.py"),
+    "pycuda": ("engines/cuda.py",),
+    "cuda": ("engines/cuda.py",),
 }
 
 
@@ -79,6 +86,9 @@ def test_every_arrow_points_the_right_way() -> None:
         ("engines/detector.py", "import onnxruntime as ort"),
         ("engines/onnxruntime.py", "from .base import Engine"),
         ("engines/batching.py", "import cv2"),
+        ("engines/load.py", "import tensorrt"),
+        ("engines/tensorrt.py", "import pycuda.autoinit"),
+        ("app/build.py", "from cuda.bindings import driver"),
     ],
 )
 def test_the_checker_finds(path: str, source: str) -> None:
@@ -92,6 +102,8 @@ def test_the_checker_finds(path: str, source: str) -> None:
         ("gallery/index.py", "import faiss"),
         ("engines/onnxruntime.py", "import onnxruntime"),
         ("engines/families/arcface.py", "from onnx import helper"),
+        ("engines/tensorrt_plan.py", "import tensorrt as trt"),
+        ("engines/cuda.py", "import pycuda.driver\nfrom cuda.bindings import driver"),
     ],
 )
 def test_the_checker_lets_pass(path: str, source: str) -> None:
@@ -100,7 +112,7 @@ def test_the_checker_lets_pass(path: str, source: str) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["--fly"]])
 def test_the_command_line_imports_nothing_heavy(arguments: list[str]) -> None:
-    heavy = {"cv2", "onnxruntime", "faiss", "fastapi", "onnx", "numpy", "uvicorn"}
+    heavy = {"cv2", "onnxruntime", "faiss", "fastapi", "onnx", "numpy", "uvicorn", "tensorrt", "pycuda", "cuda"}
     command = f"""
 import atexit, sys
 from app.cli import main

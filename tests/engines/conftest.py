@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -205,3 +207,20 @@ def embedder(weights: Path) -> Iterator[Embedder]:
     embedder = Embedder(load_engine(weights / "mobilefacenet_256" / "112x112.onnx"))
     yield embedder
     embedder.close()
+
+
+@pytest.fixture
+def plan_worker() -> Iterator[Callable[[Path, str], subprocess.Popen[str]]]:
+    """Starts processes of `plan_worker.py`, as (folder, deed), and ends those that are left."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(folder: Path, deed: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(Path(__file__).with_name("plan_worker.py")), str(folder), deed]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=WEIGHTS.parents[1], text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

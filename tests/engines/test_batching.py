@@ -170,17 +170,18 @@ def test_a_flag_that_raises_fails_its_own_call_only(line: Callable[..., Line]) -
     assert all(answers_to(answers[number].result(PATIENCE_S), number) for number in (0, 1, 3))
 
 
-def test_an_observer_that_raises_loses_no_answer(line: Callable[..., Line]) -> None:
+def test_an_observer_that_raises_loses_no_answer(line: Callable[..., Line], caplog: pytest.LogCaptureFixture) -> None:
     def broken(_rows: int) -> None:
         raise OSError("no metrics")
 
-    queue = line(on_batch=broken)
-    answers = [queue.start(number) for number in range(3)]
+    queue = line(max_batch_size=4, on_batch=broken)
+    answers = [queue.start(number) for number in (0, 1, POISON, 2)]
     queue.release()
-    for leader in answers[:2]:
-        with pytest.raises(OSError, match="no metrics"):
-            leader.result(PATIENCE_S)
-    assert answers_to(answers[2].result(PATIENCE_S), 2)
+    with pytest.raises(ValueError, match="poisoned"):
+        answers[2].result(PATIENCE_S)
+    for number, answer in ((0, answers[0]), (1, answers[1]), (2, answers[3])):
+        assert answers_to(answer.result(PATIENCE_S), number)
+    assert "no metrics" in caplog.text
 
 
 def test_closing_answers_those_who_wait_and_refuses_others(

@@ -40,7 +40,7 @@ class Seer:
     concurrency = 1
     max_batch_size = 1
     description = {"runtime": "test"}  # noqa: RUF012
-    fault = None
+    fault: str | None = None
 
     def __init__(self, side: int, faces: Sequence[Face] = ()) -> None:
         self._answer = np.array(sorted(faces, key=lambda face: -face[4]), np.float32).reshape(-1, 5)
@@ -123,9 +123,10 @@ def test_an_image_without_pixels_is_refused(detector: Detector) -> None:
         detector.detect(black(0, 10))
 
 
-def test_the_small_scale_is_run_when_asked_for() -> None:
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_small_scale_is_run_when_asked_for(beside: bool) -> None:
     main, small = Seer(640), Seer(192, [(20, 20, 180, 180, 0.9)])
-    detector = Detector([main, small])
+    detector = Detector([main, small], beside=beside)
     assert len(detector.detect(black(960, 960), small_scale=False)) == 0
     assert small.seen == []
     found = detector.detect(black(960, 960))
@@ -133,11 +134,20 @@ def test_the_small_scale_is_run_when_asked_for() -> None:
     assert small.seen[0].shape == (192, 192, 3)
 
 
+def test_a_fault_of_any_scale_is_the_detector_s() -> None:
+    main, small = Seer(640), Seer(192)
+    detector = Detector([main, small])
+    assert detector.fault is None
+    small.fault = "lost"
+    assert detector.fault == "lost"
+
+
+@pytest.mark.parametrize("beside", [True, False])
 @pytest.mark.parametrize("left", [True, False])
-def test_a_caller_who_left_is_known_at_every_scale(left: bool) -> None:
+def test_a_caller_who_left_is_known_at_every_scale(left: bool, beside: bool) -> None:
     main, small = Seer(640), Seer(192)
     with cancellation(lambda: left):
-        Detector([main, small]).detect(black(9, 9))
+        Detector([main, small], beside=beside).detect(black(9, 9))
     assert main.saw_cancelled == small.saw_cancelled == [left]
 
 

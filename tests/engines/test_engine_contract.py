@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from engines.base import Engine, EngineClosedError, Tensors
 from engines.batching import BatchingEngine
 from engines.onnxruntime import OnnxRuntimeEngine
+from engines.plans import Profile
+from tests.engines.gpu import NEEDS_GPU, planned
+from tests.engines.shared.alone import Alone
 
 ROWS = 4
 
@@ -38,9 +41,35 @@ def _cuda(path: Path) -> Engine:
     return OnnxRuntimeEngine(path, device="cuda:0", concurrency=2, max_batch_size=ROWS)
 
 
-ENGINES: dict[str, Callable[[Path], Engine]] = {"onnxruntime": _onnxruntime, "batching": _batching, "cuda": _cuda}
+def _tensorrt(path: Path) -> Engine:
+    """In float32, since a row alone and in company differ in the last bits, which float16 has few of."""
+    from engines.tensorrt import TensorRTEngine
+
+    return TensorRTEngine(planned(path, "fp32", Profile(1, ROWS, ROWS)), contexts=2)
+
+
+def _tensorrt_batching(path: Path) -> Engine:
+    return BatchingEngine(_tensorrt(path))
+
+
+def _shared(path: Path) -> Engine:
+    return Alone(_onnxruntime(path))
+
+
+ENGINES: dict[str, Callable[[Path], Engine]] = {
+    "onnxruntime": _onnxruntime,
+    "batching": _batching,
+    "shared": _shared,
+    "cuda": _cuda,
+    "tensorrt": _tensorrt,
+    "tensorrt batching": _tensorrt_batching,
+}
 NO_CUDA = "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
-MARKS = {"cuda": [pytest.mark.gpu, pytest.mark.skipif(NO_CUDA, reason="needs an NVIDIA GPU and onnxruntime-gpu")]}
+MARKS = {
+    "cuda": [pytest.mark.gpu, pytest.mark.skipif(NO_CUDA, reason="needs an NVIDIA GPU and onnxruntime-gpu")],
+    "tensorrt": NEEDS_GPU,
+    "tensorrt batching": NEEDS_GPU,
+}
 
 NETWORKS = {
     "tiny": None,
