@@ -20,12 +20,13 @@ from app.bench.statistics import Json
 from app.build import DEFAULT_COLLECTION, model_store
 from app.cli.options import settings_from
 from app.pipeline import FaceChoice, Pipeline
+from app.runtime import choose, load_options
 from app.settings import Settings
 from engines.base import Engine, Image
 from engines.detector import Detector
 from engines.embedder import Embedder
 from engines.geometry.letterbox import letterbox
-from engines.load import LoadOptions, load_engine
+from engines.load import load_engine
 from gallery.gallery import Gallery
 
 THRESHOLD = 0.4
@@ -94,17 +95,12 @@ def open_bare_loop(settings: Settings) -> Iterator[BareLoop]:
     cv2.setNumThreads(1)
     store = model_store(settings)
     with ExitStack() as stack:
-        detectors = [_load(settings, file.path) for file in store.get(settings.detector).files]
-        embedder = _load(settings, store.get(settings.embedder).files[0].path)
+        paths = [file.path for file in (*store.get(settings.detector).files, store.get(settings.embedder).files[0])]
+        options = load_options(settings, choose(settings, paths))
+        *detectors, embedder = [load_engine(path, options) for path in paths]
         loop = BareLoop(settings, detectors, embedder, stack.enter_context(Gallery(settings.data_dir / "gallery")))
         stack.callback(loop.close)
         yield loop
-
-
-def _load(settings: Settings, path: Path) -> Engine:
-    return load_engine(
-        path, LoadOptions(runtime=settings.runtime, device=settings.device, threads=settings.threads_per_run)
-    )
 
 
 def timed(work: Callable[[int], object], photos: int, count: int) -> Json:

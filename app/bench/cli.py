@@ -1,4 +1,4 @@
-"""`faceserve bench`, `faceserve bench start` and `faceserve bench soak`."""
+"""`faceserve bench` and its parts: `start`, `soak`, `engines`, `load`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from app.bench import cold_start, plot, report, soak, steps, throughput, wire
+from app.bench import cold_start, report, soak, steps, throughput, wire
+from app.bench.engines.command import engines
+from app.bench.load.command import load
 from app.bench.processes import BenchError, Cores
+from app.bench.results import conclude
 from app.bench.statistics import Json, Target
 from app.bench.throughput import Plan
 
@@ -28,6 +31,10 @@ Photos = Annotated[
     Path, typer.Option(exists=True, file_okay=False, help="Folder of photos to work on.", show_default="the samples")
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="A few requests only: to see that it runs, not to measure.")]
+
+
+app.command()(engines)
+app.command()(load)
 
 
 class Part(str, Enum):
@@ -108,14 +115,7 @@ def _measure(work: dict[str, Callable[[Cores, Path], tuple[Json, list[Target]]]]
     except BenchError as error:
         typer.echo(f"faceserve bench: {error}", err=True)
         sys.exit(1)
-    report.show(told, promises, console)
-    report.write(told, promises, out / f"{name}.json")
-    typer.echo(f"written: {out / name}.json")
-    try:
-        plot.draw(told, out / f"{name}.png")
-        typer.echo(f"written: {out / name}.png")
-    except plot.PlotMissingError as error:
-        typer.echo(str(error), err=True)
+    conclude(told, promises, out, name, console)
 
 
 def _with(targets: Callable[[Json], list[Target]], told: Json) -> tuple[Json, list[Target]]:

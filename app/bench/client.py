@@ -34,10 +34,11 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """What became of all: `seconds` from the first byte sent to the last answer's end."""
+    """What became of all: `seconds` from the first byte sent to the last answer's end; `kept` are whole answers."""
 
     seconds: float
     sent: list[Sent]
+    kept: list[tuple[Sent, bytes]]
 
     @property
     def latencies_ms(self) -> list[float]:
@@ -64,14 +65,14 @@ def image_request(route: str, image: bytes, **options: Any) -> bytes:
     return http_request("POST", route, orjson.dumps({"image": pybase64.b64encode(image).decode()} | options))
 
 
-def drive(port: int, lanes: Sequence[Iterable[bytes]]) -> Drive:
+def drive(port: int, lanes: Sequence[Iterable[bytes]], keep_every: int = 0) -> Drive:
     """Sends each lane's requests over a connection of its own, the next when the last is answered.
 
-    Lanes may share one iterator: then whoever is free takes the next request. Raises ConnectionError when the server
-    hangs up, TimeoutError when nothing moves for QUIET_S.
+    Lanes may share one iterator: then whoever is free takes the next request. Of every `keep_every` answers one
+    is kept, of 0 none. Raises ConnectionError when the server hangs up, TimeoutError when nothing moves for QUIET_S.
     """
     counter = iter(range(sys.maxsize))
-    connections = [_Connection(port, iter(lane), counter) for lane in lanes]
+    connections = [_Connection(port, iter(lane), counter, keep_every) for lane in lanes]
     selector = selectors.DefaultSelector()
     start = time.perf_counter()
     try:
@@ -88,16 +89,18 @@ def drive(port: int, lanes: Sequence[Iterable[bytes]]) -> Drive:
         selector.close()
         for connection in connections:
             connection.close()
-    return Drive(seconds, [sent for connection in connections for sent in connection.sent])
+    sent = [sent for connection in connections for sent in connection.sent]
+    return Drive(seconds, sent, [answer for connection in connections for answer in connection.kept])
 
 
 class _Connection:
-    def __init__(self, port: int, requests: Iterator[bytes], counter: Iterator[int]) -> None:
+    def __init__(self, port: int, requests: Iterator[bytes], counter: Iterator[int], keep_every: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=QUIET_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setblocking(False)
-        self._requests, self._counter = requests, counter
+        self._requests, self._counter, self._keep_every = requests, counter, keep_every
         self.sent: list[Sent] = []
+        self.kept: list[tuple[Sent, bytes]] = []
         self._index, self._since = -1, 0.0
         self._unsent = memoryview(b"")
         self._answer = bytearray()
@@ -139,6 +142,8 @@ class _Connection:
         if self._end and len(self._answer) >= self._end:
             latency_ms = 1e3 * (time.perf_counter() - self._since)
             self.sent.append(Sent(self._index, int(self._answer[9:12]), latency_ms))
+            if self._keep_every and self._index % self._keep_every == 0:
+                self.kept.append((self.sent[-1], bytes(self._answer)))
             self.send_next(selector)
 
     def _watch(self, selector: selectors.BaseSelector, event: int) -> None:

@@ -37,6 +37,14 @@ class NobodyFound(Pipeline):
     def crop_size(self) -> tuple[int, int]:
         return self._crop_size
 
+    @property
+    def fault(self) -> str | None:
+        return None
+
+    @property
+    def serving(self) -> bool:
+        return True
+
     def detect(self, image: Image, choice: FaceChoice) -> Detections:
         return NOBODY
 
@@ -57,7 +65,7 @@ def open_netless(settings: Settings) -> Iterator[FaceService]:
         gallery = stack.enter_context(open_gallery(settings))
         gallery.ensure_collection(DEFAULT_COLLECTION, pair.embedder.digest, pipeline.dimension)
         defaults = Defaults(settings.max_image_pixels, settings.min_score, settings.small_scale, settings.keep_crops)
-        yield FaceService(pipeline, gallery, Description(settings, store, pair, {}), pair, defaults)
+        yield FaceService(pipeline, gallery, Description(settings, store, pair, {}, {}), pair, defaults)
 
 
 if __name__ == "__main__":

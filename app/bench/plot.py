@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.bench.engines import panels
+from app.bench.load.panels import panels as load_panels
 from app.bench.statistics import Json
 
 MISSING = "no plot was drawn: matplotlib is missing; install it with `pip install 'faceserve[eval]'`"
@@ -25,12 +27,14 @@ def draw(told: Json, path: Path) -> None:
     except ImportError:
         raise PlotMissingError(MISSING) from None
     panels = [(panel, told[part]) for part, some in PANELS.items() if part in told for panel in some]
+    panels += load_panels(told["load"]) if "load" in told else []
     columns = min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(6 * columns, 4 * rows), layout="constrained")
     for number, (panel, part) in enumerate(panels):
         panel(figure.add_subplot(rows, columns, number + 1), part)
-    figure.suptitle(f"{told['machine']['cpu']}, {told['machine']['measured_at'][:10]}", fontsize=9)
+    here = told["machine"]
+    figure.suptitle(f"{here.get('gpu', here['cpu'])}, {here['measured_at'][:10]}", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
@@ -96,4 +100,5 @@ PANELS: dict[str, tuple[Callable[[Axes, Json], None], ...]] = {
     "steps": (_steps,),
     "start": (_start,),
     "soak": (_soak,),
+    "engines": (panels.throughput, panels.ratios),
 }

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +44,8 @@ class Cores:
         return Cores(allowed[0], allowed[1]) if len(allowed) > 1 else Cores(None, None)
 
 
-def command(core: int | None, module: str, arguments: Sequence[str] = ()) -> list[str]:
-    """The command line of a module of ours, bound to a core."""
+def command(core: int | str | None, module: str, arguments: Sequence[str] = ()) -> list[str]:
+    """The command line of a module of ours, bound to a core or to several (`0-3,8`)."""
     pinned = [] if core is None else ["app.bench.pinned", str(core)]
     return [sys.executable, "-m", *pinned, module, *arguments]
 
@@ -59,25 +59,29 @@ def environment(**extra: str) -> dict[str, str]:
 class Child:
     """A process that answers each JSON line on its standard input with one on its standard output."""
 
-    def __init__(self, core: int | None, module: str, *arguments: str, **env: str) -> None:
-        self._module = module
-        self._process = subprocess.Popen(
-            command(core, module, arguments),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment(**env),
-        )
+    def __init__(self, name: str, command_line: Sequence[str], env: Mapping[str, str]) -> None:
+        """Starts it. `name` is what the errors call it."""
+        self._name = name
+        self._process = subprocess.Popen(command_line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
 
     def ask(self, **question: Any) -> Any:
         """The answer to one question. Raises BenchError when the process died instead."""
+        self.tell(**question)
+        return self.hear()
+
+    def tell(self, **question: Any) -> None:
+        """Asks without waiting for the answer, so that several children can work at once."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with suppress(BrokenPipeError):
             self._process.stdin.write(orjson.dumps(question) + b"\n")
             self._process.stdin.flush()
+
+    def hear(self) -> Any:
+        """The answer to the oldest question that has none yet. Raises BenchError when the process died instead."""
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise BenchError(f"{self._module} ended with exit code {self._process.wait()}; its errors are above")
+            raise BenchError(f"{self._name} ended with exit code {self._process.wait()}; its errors are above")
         return orjson.loads(line)
 
     def close(self) -> None:
@@ -87,8 +91,8 @@ class Child:
 
 @contextmanager
 def child(core: int | None, module: str, *arguments: str, **env: str) -> Iterator[Child]:
-    """A child that is ended with the block."""
-    running = Child(core, module, *arguments, **env)
+    """A module of ours as a child that is ended with the block."""
+    running = Child(module, command(core, module, arguments), environment(**env))
     try:
         yield running
     finally:
@@ -131,16 +135,18 @@ def server(
         stop(process)
 
 
-def wait_until_ready(port: int, process: subprocess.Popen[Any], path: str, every_s: float = 0.005) -> None:
-    """Returns at the first 200. Raises BenchError when the process ends, or START_S pass."""
-    deadline = time.monotonic() + START_S
+def wait_until_ready(
+    port: int, process: subprocess.Popen[Any], path: str, every_s: float = 0.005, within_s: float = START_S
+) -> None:
+    """Returns at the first 200. Raises BenchError when the process ends, or `within_s` pass."""
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise BenchError(f"the server ended with exit code {process.returncode}; its errors are above")
         if _answers(port, path):
             return
         time.sleep(every_s)
-    raise BenchError(f"the server did not answer {path} with 200 within {START_S} s")
+    raise BenchError(f"the server did not answer {path} with 200 within {within_s:g} s")
 
 
 def stop(process: subprocess.Popen[Any]) -> None:

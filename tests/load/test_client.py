@@ -84,6 +84,15 @@ def test_statuses_are_counted(echo: EchoServer) -> None:
     assert drive(echo.port, [lane]).statuses == {200: 2, 503: 1}
 
 
+def test_one_of_so_many_answers_is_kept_whole(echo: EchoServer) -> None:
+    requests = [http_request("GET", "/503"), *[http_request("GET", "/200")] * 6]
+    done = drive(echo.port, [requests], keep_every=3)
+    assert [(sent.index, sent.status) for sent, _ in done.kept] == [(0, 503), (3, 200), (6, 200)]
+    assert all(sent in done.sent for sent, _ in done.kept)
+    assert {answer[9:12] + answer[-5:] for _, answer in done.kept} == {b"503hello", b"200hello"}
+    assert drive(echo.port, [requests]).kept == []
+
+
 def test_a_server_that_hangs_up_is_an_error(echo: EchoServer) -> None:
     with pytest.raises(ConnectionError, match="closed a connection"):
         drive(echo.port, [repeat(http_request("GET", "/hang-up"), 1)])
