@@ -32,6 +32,7 @@ RUN pip install --no-deps /wheels/*.whl \
     && pip uninstall --yes pip
 
 # CUDA and cuDNN come as wheels, pinned by hash like the rest: one base image for both targets, the driver from the host.
+# TensorRT is not among them: its wheels fetch their libraries while they are installed, past every pin.
 FROM build AS packages-gpu
 COPY requirements/gpu.lock /requirements/
 RUN python -m venv /opt/faceserve \
@@ -63,7 +64,8 @@ CMD ["serve"]
 
 FROM runtime AS gpu
 COPY --from=packages-gpu /opt/faceserve /opt/faceserve
-ENV FACESERVE_DEVICE=cuda:0 \
+ENV FACESERVE_RUNTIME=onnxruntime \
+    FACESERVE_DEVICE=cuda:0 \
     LD_LIBRARY_PATH=/opt/faceserve/lib/python3.12/site-packages/nvidia/cu13/lib:/opt/faceserve/lib/python3.12/site-packages/nvidia/cudnn/lib \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     NVIDIA_VISIBLE_DEVICES=all

@@ -26,7 +26,12 @@ def annotated(
 
     `matches` has one list per face, best match first, empty for a stranger; None writes scores instead of names.
     """
-    canvas = image.copy()
+    return encoded(drawn(image, faces, matches), media)
+
+
+def drawn(image: Image, faces: Detections, matches: Sequence[Sequence[Match]] | None = None) -> Image:
+    """As `annotated`, before it is encoded: a picture of its own."""
+    canvas: Image = image.copy()
     stroke = max(1, round(max(canvas.shape[:2]) / STROKES_PER_SIDE))
     for row, (box, score, landmarks) in enumerate(zip(faces.boxes, faces.scores, faces.landmarks, strict=True)):
         best = matches[row][0] if matches is not None and matches[row] else None
@@ -36,11 +41,11 @@ def annotated(
         for x, y in landmarks.round().astype(int).tolist():
             cv2.circle(canvas, (x, y), stroke, LANDMARK, cv2.FILLED, cv2.LINE_AA)
         text = f"{best.identity}  {best.similarity:.2f}" if best else f"{score:.2f}" if matches is None else "unknown"
-        canvas = _labelled(canvas, text, (left, top), colour, stroke)
-    return _encoded(canvas, media)
+        canvas = labelled(canvas, text, (left, top), colour, stroke)
+    return canvas
 
 
-def _labelled(canvas: Image, text: str, corner: tuple[int, int], colour: tuple[int, int, int], stroke: int) -> Image:
+def labelled(canvas: Image, text: str, corner: tuple[int, int], colour: tuple[int, int, int], stroke: int) -> Image:
     """Writes `text` on a filled strip above `corner`, or below it where the picture ends."""
     font = cv2.FontFace("uni")  # the one built-in font with Latin, Greek, Cyrillic, Arabic and CJK letters
     size, pad = 9 + 5 * stroke, 3 * stroke
@@ -54,6 +59,7 @@ def _labelled(canvas: Image, text: str, corner: tuple[int, int], colour: tuple[i
     return canvas
 
 
-def _encoded(canvas: Image, media: Literal["jpeg", "png"]) -> tuple[bytes, str]:
+def encoded(canvas: Image, media: Literal["jpeg", "png"]) -> tuple[bytes, str]:
+    """The file's bytes and its media type."""
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if media == "jpeg" else []
     return cv2.imencode(f".{media}", canvas, options)[1].tobytes(), f"image/{media}"

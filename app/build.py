@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +13,17 @@ import numpy as np
 
 from app.describe import Description, Pair
 from app.pipeline import FaceChoice, Pipeline
+from app.runtime import choose, load_options
 from app.service import Defaults, FaceService
 from app.settings import Settings
-from engines.base import Engine, ModelError
+from engines.base import DeviceLostError, Engine, ModelError
 from engines.batching import BatchingEngine
 from engines.detector import Detector
 from engines.embedder import Embedder
 from engines.load import LoadOptions, load_engine
 from engines.models import SHIPPED, ModelSpec, ModelStore
+from engines.shared.channel import Channel
+from engines.shared.client import Seat
 from gallery.gallery import Gallery
 
 DEFAULT_COLLECTION = "default"
@@ -29,17 +32,32 @@ log = logging.getLogger("faceserve")
 
 
 @contextmanager
-def open_service(settings: Settings, *, on_batch: BatchObserver | None = None) -> Iterator[FaceService]:
+def open_service(
+    settings: Settings, *, place: int = 0, channels: Sequence[Channel] = (), on_batch: BatchObserver | None = None
+) -> Iterator[FaceService]:
     """Loads and warms the engines, opens the gallery, and closes both at the end.
 
-    `on_batch(engine, rows)` hears of every engine run, in the thread that ran it. Raises ModelError,
-    RuntimeMissingError or GalleryError saying what is missing.
+    `place` is the worker's among its like (see `app/places.py`). With `channels` the engines stay in an engine process,
+    which this waits for. `on_batch(engine, rows)` hears of every engine run in this process, in the thread that ran it.
+    Raises EngineError or GalleryError saying what is missing.
     """
     cv2.setNumThreads(1)  # requests run side by side already: OpenCV's own pool would only get in their way
     store = model_store(settings)
-    pair = Pair(_spec(store, settings.detector, "detector"), _spec(store, settings.embedder, "embedder"))
+    pair = _pair(settings, store)
     with ExitStack() as stack:
-        pipeline, engines = stack.enter_context(_open_pipeline(settings, pair, on_batch))
+        if channels:
+            seat = Seat(channels[place % len(channels)], place // len(channels))
+            stack.callback(seat.leave)
+            engines: Mapping[str, Engine] = seat.engines
+            about, is_serving = seat.about, seat.is_serving
+        else:
+            owned, about = stack.enter_context(open_engines(settings, place))
+            engines, is_serving = _batching(settings, owned, on_batch), _always
+        described = {name: dict(engine.description) for name, engine in engines.items()}
+        pipeline = stack.enter_context(_open_pipeline(engines, is_serving, beside=about["device"] == "cpu"))
+        # An engine process that fails meanwhile is replaced: that must not end the worker, and with it the service.
+        with suppress(DeviceLostError) if channels else nullcontext():
+            _warm(pipeline)
         gallery = stack.enter_context(open_gallery(settings))
         gallery.ensure_collection(DEFAULT_COLLECTION, pair.embedder.digest, pipeline.dimension)
         defaults = Defaults(
@@ -48,7 +66,8 @@ def open_service(settings: Settings, *, on_batch: BatchObserver | None = None) -
             small_scale=settings.small_scale,
             keep_crops=settings.keep_crops,
         )
-        yield FaceService(pipeline, gallery, Description(settings, store, pair, engines), pair, defaults)
+        description = Description(settings, store, pair, about, described)
+        yield FaceService(pipeline, gallery, description, pair, defaults)
 
 
 def model_store(settings: Settings) -> ModelStore:
@@ -68,35 +87,93 @@ def _spec(store: ModelStore, name: str, task: str) -> ModelSpec:
     return spec
 
 
-@contextmanager
-def _open_pipeline(
-    settings: Settings, pair: Pair, on_batch: BatchObserver | None
-) -> Iterator[tuple[Pipeline, dict[str, dict[str, str]]]]:
+def _pair(settings: Settings, store: ModelStore) -> Pair:
+    return Pair(_spec(store, settings.detector, "detector"), _spec(store, settings.embedder, "embedder"))
+
+
+def _networks(settings: Settings, pair: Pair) -> dict[str, Path]:
+    """The canonical files by the names of their engines."""
     scales = pair.detector.files if settings.small_scale else pair.detector.files[:1]
-    paths = {f"detector_{file.size[0]}x{file.size[1]}": file.path for file in scales}
-    paths["embedder"] = pair.embedder.files[0].path
+    networks = {f"detector_{file.size[0]}x{file.size[1]}": file.path for file in scales}
+    networks["embedder"] = pair.embedder.files[0].path
+    return networks
+
+
+@contextmanager
+def open_engines(settings: Settings, place: int = 0) -> Iterator[tuple[dict[str, Engine], dict[str, str]]]:
+    """The engines of the pair by name, and what was `chosen` for them, with the `device` and `why`; closed at the end.
+
+    Their calls are not joined yet. `place` is this process's among its like. Raises EngineError saying what is missing.
+    """
+    networks = _networks(settings, _pair(settings, model_store(settings)))
+    choice = choose(settings, list(networks.values()), place)
+    log.info("the models run on %s, device %s: %s", choice.runtime, choice.device, choice.why)
+    options = load_options(settings, choice)
+    if choice.runtime == "tensorrt" and settings.auto_build:
+        _build_plans(list(networks.values()), options)
     engines: dict[str, Engine] = {}
     with ExitStack() as stack:
-        for name, path in paths.items():
-            engines[name] = _load(settings, path, None if on_batch is None else partial(on_batch, name))
+        for name, path in networks.items():
+            engines[name] = load_engine(path, options)
             stack.callback(engines[name].close)
-        described = {name: dict(engine.description) for name, engine in engines.items()}
-        embedder = Embedder(engines.pop("embedder"))
-        pipeline = Pipeline(Detector(list(engines.values())), embedder)
-        stack.callback(pipeline.close)
-        _warm(pipeline)
-        yield pipeline, described
+        _warn({name: dict(engine.description) for name, engine in engines.items()})
+        yield engines, {"chosen": choice.runtime, "device": choice.device, "why": choice.why}
 
 
-def _load(settings: Settings, path: Path, on_batch: Callable[[int], None] | None) -> Engine:
-    options = LoadOptions(
-        runtime=settings.runtime,
-        device=settings.device,
-        threads=settings.threads_per_run,
-        concurrency=settings.concurrency,
-    )
-    engine = load_engine(path, options)
-    return BatchingEngine(engine, max_waiting=settings.max_pending * settings.max_images, on_batch=on_batch)
+def _batching(settings: Settings, engines: Mapping[str, Engine], on_batch: BatchObserver | None) -> dict[str, Engine]:
+    return {
+        name: BatchingEngine(
+            engine,
+            max_waiting=settings.max_pending * settings.max_images,
+            on_batch=None if on_batch is None else partial(on_batch, name),
+        )
+        for name, engine in engines.items()
+    }
+
+
+@contextmanager
+def _open_pipeline(
+    engines: Mapping[str, Engine], is_serving: Callable[[], bool], *, beside: bool
+) -> Iterator[Pipeline]:
+    scales = [engine for name, engine in engines.items() if name != "embedder"]
+    pipeline = Pipeline(Detector(scales, beside=beside), Embedder(engines["embedder"]), is_serving=is_serving)
+    try:
+        yield pipeline
+    finally:
+        pipeline.close()
+
+
+def _always() -> bool:
+    return True
+
+
+def _warn(described: dict[str, dict[str, str]]) -> None:
+    """Logs, once, what the engines note against themselves."""
+    noted = [each for each in described.values() if "note" in each]
+    for note in sorted({f"{each['runtime']} {each['version']}: {each['note']}" for each in noted}):
+        log.warning(note)
+
+
+def _build_plans(networks: Sequence[Path], options: LoadOptions) -> None:
+    from app.planning import ensure_plans
+    from engines.build import BuildOptions
+    from engines.plans import PlanStore, label_of
+
+    wanted = BuildOptions(precision=options.precision, profile=options.profile)
+    files = [(label_of(path), path) for path in networks]
+    ensure_plans(files, PlanStore(options.plans), wanted, options.device, on_progress=_logging_each_step())
+
+
+def _logging_each_step() -> Callable[[str, float], None]:
+    said = ""
+
+    def log_step(doing: str, _: float) -> None:
+        nonlocal said
+        if doing != said:
+            said = doing
+            log.info("plans: %s", doing)
+
+    return log_step
 
 
 def _warm(pipeline: Pipeline) -> None:

@@ -22,10 +22,11 @@ class Pair:
 class Description:
     """Facts about this process; they do not change while it lives, but for the models on disk."""
 
-    def __init__(self, settings: Settings, store: ModelStore, pair: Pair, engines: Json) -> None:
+    def __init__(self, settings: Settings, store: ModelStore, pair: Pair, runtime: Json, engines: Json) -> None:
         self._settings = settings
         self._store = store
         self._pair = pair
+        self._runtime = runtime
         self._engines = engines
 
     def models(self) -> list[Json]:
@@ -57,6 +58,7 @@ class Description:
             "version": version("faceserve"),
             "python": platform.python_version(),
             "models": {"detector": self._pair.detector.name, "embedder": self._pair.embedder.name},
+            "runtime": self._runtime,
             "engines": self._engines,
             "workers": settings.workers,
             "limits": {

@@ -106,6 +106,9 @@ KINDS: dict[type[Exception], Kind] = {
     gallery.EraseIncompleteError: Kind(503, "erase_incomplete", "The erasure is not finished"),
     gallery.StorageError: Kind(503, "not_ready", "The gallery cannot be read or written", told=False),
     engines.EngineBusyError: Kind(503, "overloaded", "The service is busy"),
+    engines.DeviceMemoryError: Kind(503, "overloaded", "The service is busy", told=False),
+    engines.DeviceError: Kind(503, "not_ready", "The engines have failed", told=False),
+    engines.DeviceLostError: Kind(503, "not_ready", "The engines have failed", told=False),
     engines.EngineClosedError: Kind(503, "not_ready", "The service is shutting down"),
 }
 INTERNAL = Kind(500, "internal", "The service failed", told=False)

@@ -30,7 +30,7 @@ ROUTERS = (
     docs.router,
 )
 Opener = Callable[[Settings], AbstractContextManager[FaceService]]
-open_observed: Opener = partial(open_service, on_batch=observability.batch_ran)
+open_observed = partial(open_service, on_batch=observability.batch_ran)
 
 
 def create_app(settings: Settings, opener: Opener = open_observed) -> FastAPI:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,9 +31,13 @@ class FaceChoice:
 class Pipeline:
     """The steps from a picture to embeddings. Owns its engines: `close` closes them."""
 
-    def __init__(self, detector: Detector, embedder: Embedder) -> None:
+    def __init__(
+        self, detector: Detector, embedder: Embedder, *, is_serving: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`is_serving` tells whether the engines are there at this moment, where they may come and go."""
         self._detector = detector
         self._embedder = embedder
+        self._is_serving = is_serving
 
     @property
     def dimension(self) -> int:
@@ -43,6 +48,16 @@ class Pipeline:
     def crop_size(self) -> tuple[int, int]:
         """(height, width) of an aligned crop."""
         return self._embedder.height, self._embedder.width
+
+    @property
+    def fault(self) -> str | None:
+        """Why no picture can be worked on any more, or None: then the process is to be replaced."""
+        return self._detector.fault or self._embedder.fault
+
+    @property
+    def serving(self) -> bool:
+        """Whether pictures can be worked on at this moment; if not, it is worth waiting, unless there is a fault."""
+        return self._is_serving()
 
     def detect(self, image: Image, choice: FaceChoice) -> Detections:
         """The faces of `image` that `choice` lets through, best first."""

@@ -9,11 +9,16 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.settings import Settings
-from app.supervisor import FAILED_START, Supervisor
+from app.supervisor import FAILED_START, Supervisor, Work
+
+if TYPE_CHECKING:
+    from engines.shared.channel import Channel
 
 FORKS = hasattr(os, "fork") and hasattr(socket, "SO_REUSEPORT")
 MARGIN_S = 5.0
@@ -27,6 +32,7 @@ def serve(settings: Settings) -> None:
     try:
         family, address = _free_address(settings.host, settings.port)
         metrics = _empty_folder(settings.data_dir / "run" / "metrics")
+        channels = _channels(settings)
     except OSError as error:
         print(f"faceserve cannot start: {error}", file=sys.stderr)
         raise SystemExit(FAILED_START) from None
@@ -37,7 +43,7 @@ def serve(settings: Settings) -> None:
         from app.worker import work
 
         with _bound(family, address) as listener:
-            return work(settings, listener, report)
+            return work(settings, listener, report, channels)
 
     def announce() -> None:
         print(f"FaceServe is ready: {_url(*address)}/docs", file=sys.stderr, flush=True)
@@ -45,10 +51,14 @@ def serve(settings: Settings) -> None:
     def forget(pid: int) -> None:
         for file in metrics.glob(f"gauge_live*_{pid}.db"):
             file.unlink()
+        for channel in channels:
+            if channel.server == pid:
+                channel.lose()
 
     if FORKS:
         grace_s = settings.body_timeout_s + settings.request_timeout_s + MARGIN_S
-        supervisor = Supervisor(work, workers=settings.workers, grace_s=grace_s, on_death=forget)
+        beside = _engine_processes(settings, channels)
+        supervisor = Supervisor(work, workers=settings.workers, beside=beside, grace_s=grace_s, on_death=forget)
         with _bound(family, address):  # never listens, so no connection comes here: it keeps the port between restarts
             code = supervisor.run(announce)
     else:
@@ -58,11 +68,35 @@ def serve(settings: Settings) -> None:
 
 
 def _work_here(settings: Settings, work: Callable[[int], int], announce: Callable[[], None]) -> int:
-    if settings.workers > 1:
-        print("faceserve cannot start: this system runs one worker only; set FACESERVE_WORKERS=1", file=sys.stderr)
+    if settings.workers > 1 or settings.engine_processes:
+        print(
+            "faceserve cannot start: this system runs one process only; set FACESERVE_WORKERS=1 and "
+            "FACESERVE_ENGINE_PROCESSES=0",
+            file=sys.stderr,
+        )
         return FAILED_START
     announce()
     return work(os.open(os.devnull, os.O_WRONLY))
+
+
+def _channels(settings: Settings) -> list[Channel]:
+    """One for each engine process: the workers are shared out among them in turn."""
+    if not (FORKS and settings.engine_processes):
+        return []
+    from engines.shared.channel import Channel
+
+    seats = -(-settings.workers // settings.engine_processes)
+    slots = 2 * settings.pipeline_threads  # a detector may run two scales at once
+    return [Channel(seats=seats, slots=slots) for _ in range(settings.engine_processes)]
+
+
+def _engine_processes(settings: Settings, channels: Sequence[Channel]) -> list[Work]:
+    def own(channel: Channel, place: int, report: int) -> int:
+        from app.engine_process import work
+
+        return work(settings, channel, place, report)
+
+    return [partial(own, channel, place) for place, channel in enumerate(channels)]
 
 
 def _url(host: str, port: int) -> str:

@@ -78,6 +78,11 @@ class FaceService:
         """D, the length of an embedding."""
         return self._pipeline.dimension
 
+    @property
+    def fault(self) -> str | None:
+        """Why no picture can be worked on any more, or None: then the process is to be replaced."""
+        return self._pipeline.fault
+
     def detect(self, data: bytes, options: DetectOptions) -> Json:
         """The faces of one image. None is no error: `faces` is empty."""
         watch = Stopwatch()
@@ -211,6 +216,10 @@ class FaceService:
 
     def reasons_not_ready(self) -> list[str]:
         """Empty when every request can be answered; the engines were warmed before this object was made."""
+        if self.fault:  # what it is the log says
+            return ["The engines have failed, and this worker is being replaced"]
+        if not self._pipeline.serving:
+            return ["The engines are being started again"]
         try:
             self.gallery.ready()
         except GalleryError as error:

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engines.plan_key import Precision, Profile
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -21,12 +23,26 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     workers: int = Field(1, ge=1, le=256, description="worker processes, each with its own engines")
+    engine_processes: int = Field(
+        0, ge=0, le=64, description="processes that own the engines and their GPUs for all workers (0: each its own)"
+    )
     data_dir: Path = Field(Path("data"), description="where the gallery and imported models live")
 
     detector: str = Field("retinaface_mnet025", description="detector's name in the model store")
     embedder: str = Field("mobilefacenet_256", description="embedder's name in the model store")
-    runtime: str = Field("onnxruntime", description="runtime that loads the models")
-    device: str = Field("cpu", pattern=r"^(cpu|cuda:\d+)$", description="`cpu` or `cuda:N`; absent means no start")
+    runtime: Literal["auto", "onnxruntime", "tensorrt"] = Field(
+        "auto", description="runtime of the models; `auto`: TensorRT where its packages, a GPU and plans are there"
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda|cuda:\d+)$",
+        description="`auto`, `cpu`, `cuda` (the GPUs, shared out over the workers) or `cuda:N`; absent means no start",
+    )
+    precision: Precision = Field("fp16", description="precision of the plans (TensorRT)")
+    batch: str = Field("1:8:32", description="batch sizes of the plans: least, tuned for, most (TensorRT)")
+    contexts: int = Field(2, ge=1, le=64, description="engine runs at once in a worker (TensorRT)")
+    auto_build: bool = Field(False, description="build missing plans at start, which takes minutes (TensorRT)")
+    plans_dir: Path | None = Field(None, description="where plans are kept (default: data folder / `plans`)")
     concurrency: int = Field(
         default_factory=lambda earlier: max(1, CORES // earlier["workers"]),
         ge=1,
@@ -55,6 +71,29 @@ class Settings(BaseSettings):
     keep_crops: bool = Field(False, description="keep aligned crops of enrolled faces (PNG, in the database)")
     idempotency_ttl_h: float = Field(24, gt=0, description="how long an `Idempotency-Key` is remembered")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="log level")
+
+    @field_validator("batch")
+    @classmethod
+    def _refuse_what_is_no_profile(cls, batch: str) -> str:
+        return str(Profile.parse(batch))
+
+    @model_validator(mode="after")
+    def _refuse_tensorrt_on_a_cpu(self) -> Settings:
+        if self.runtime == "tensorrt" and self.device == "cpu":
+            raise ValueError(
+                "TensorRT runs on GPUs only: set FACESERVE_DEVICE to `cuda` or `cuda:N`, or FACESERVE_RUNTIME to "
+                "`onnxruntime`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_engines_for_nobody(self) -> Settings:
+        if self.engine_processes > self.workers:
+            raise ValueError(
+                f"{self.engine_processes} engine processes for {self.workers} workers: each engine process needs a "
+                "worker or more, set FACESERVE_WORKERS"
+            )
+        return self
 
     @model_validator(mode="after")
     def _refuse_open_door(self) -> Settings:

@@ -9,16 +9,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 
 import uvicorn
 
 from app import observability
-from app.main import create_app
+from app.main import Opener, create_app, open_observed
+from app.places import worker_place
 from app.settings import Settings
-from app.supervisor import ALIVE, FAILED_START, READY
+from app.supervisor import ALIVE, FAILED_START, FAULT, READY
 from engines.base import EngineError
+from engines.shared.channel import Channel
 from gallery.types import GalleryError
 
 HEARTBEAT_TICKS = 20
@@ -31,11 +34,17 @@ log = logging.getLogger("faceserve")
 
 
 class Server(uvicorn.Server):
-    """Reports to the parent when it listens, and then from its loop: a loop that hangs falls silent."""
+    """Reports to the parent when it listens, and then from its loop: a loop that hangs falls silent.
 
-    def __init__(self, config: uvicorn.Config, report: int) -> None:
+    Looks for a fault of the engines too, at every tick. With one it takes no more connections, answers the requests
+    under way and ends; `fault` then says what it was.
+    """
+
+    def __init__(self, config: uvicorn.Config, report: int, find_fault: Callable[[], str | None]) -> None:
         super().__init__(config)
+        self.fault: str | None = None
         self._report = report
+        self._find_fault = find_fault
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -44,7 +53,13 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % HEARTBEAT_TICKS == 0:
             self._tell(ALIVE)
+        self._end_on_fault()
         return await super().on_tick(counter)
+
+    def _end_on_fault(self) -> None:
+        if self.fault is None and (fault := self._find_fault()):
+            log.error("the engines have failed, this worker ends: %s", fault)
+            self.fault, self.should_exit = fault, True
 
     def _tell(self, message: bytes) -> None:
         try:
@@ -54,20 +69,22 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
 
-def work(settings: Settings, listener: socket.socket, report: int) -> int:
-    """Serves until SIGTERM; returns the exit code. What went wrong at the start is said in one line."""
+def work(settings: Settings, listener: socket.socket, report: int, channels: Sequence[Channel] = ()) -> int:
+    """Serves until SIGTERM or a fault of the engines; returns the exit code. What went wrong at the start is said in
+    one line. With `channels` the engines are those of the engine process at the other end of one of them."""
     observability.configure_logging(settings.log_level)
     _keep_freed_memory()
     try:
-        _run(_serve(settings, listener, report))
+        with worker_place(settings.data_dir / "run") as place:
+            _run(_serve(settings, partial(open_observed, place=place, channels=channels), listener, report))
     except (EngineError, GalleryError, OSError) as error:
         print(f"faceserve cannot start: {error}", file=sys.stderr, flush=True)
         return FAILED_START
     return 0
 
 
-async def _serve(settings: Settings, listener: socket.socket, report: int) -> None:
-    app = create_app(settings)
+async def _serve(settings: Settings, opener: Opener, listener: socket.socket, report: int) -> None:
+    app = create_app(settings, opener)
     config = uvicorn.Config(
         app,
         lifespan="off",  # entered below: its errors come out as they are, not as a log of uvicorn's
@@ -82,7 +99,10 @@ async def _serve(settings: Settings, listener: socket.socket, report: int) -> No
     async with app.router.lifespan_context(app):
         # uvicorn raises the signal again when all is answered: from now on the blocks around this one are to be left
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        await Server(config, report).serve([listener])
+        server = Server(config, report, lambda: app.state.deps.service.fault)
+        await server.serve([listener])
+        if server.fault is not None:
+            os._exit(FAULT)  # not out of the blocks: to free what lies on a lost device can take for ever
 
 
 def _run(main: Coroutine[None, None, None]) -> None:

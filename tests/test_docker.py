@@ -112,6 +112,7 @@ def test_it_serves_where_the_settings_say(stages: dict[str, Stage], target: str)
     assert values(stages, target, "VOLUME") == [variables["FACESERVE_DATA_DIR"]]
     assert values(stages, target, "EXPOSE") == [str(Settings.model_fields["port"].default)]
     assert variables.get("FACESERVE_DEVICE", "cpu") == {"cpu": "cpu", "gpu": "cuda:0"}[target]
+    assert variables.get("FACESERVE_RUNTIME", "auto") == {"cpu": "auto", "gpu": "onnxruntime"}[target]
     assert json.loads(values(stages, target, "ENTRYPOINT")[0]) == ["faceserve"]
     assert json.loads(values(stages, target, "CMD")[0]) == ["serve"]
     assert values(stages, target, "STOPSIGNAL") == ["SIGTERM"]

@@ -25,6 +25,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 LEFT_OUT = {
     "make serve": "makes a virtual environment of its own; what it starts, `faceserve serve`, is started below",
     "make test": "is what runs this",
+    ".venv/bin/pip install -e '.[tensorrt]'": "needs an NVIDIA GPU; the tests marked `gpu` run what it leads to",
     "docker build": "needs a container engine; tests/test_docker.py reads the recipe",
 }
 ADDRESS = "http://127.0.0.1:8000"

@@ -21,7 +21,7 @@ def test_defaults_are_a_service_for_this_machine_alone() -> None:
     settings = Settings()
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
     assert settings.data_dir == Path("data")
-    assert settings.device == "cpu"
+    assert (settings.runtime, settings.device) == ("auto", "auto")
     assert settings.api_key is None
 
 
@@ -42,8 +42,17 @@ def test_the_environment_is_read_and_a_keyword_wins(monkeypatch: pytest.MonkeyPa
         ("PORT", "-1"),
         ("WORKERS", "0"),
         ("WORKERS", "many"),
+        ("RUNTIME", "abacus"),
         ("DEVICE", "gpu"),
-        ("DEVICE", "cuda"),
+        ("DEVICE", "cuda:"),
+        ("DEVICE", "cuda:x"),
+        ("PRECISION", "int8"),
+        ("BATCH", "8"),
+        ("BATCH", "0:8:32"),
+        ("BATCH", "1:33:32"),
+        ("BATCH", "2:1:32"),
+        ("CONTEXTS", "0"),
+        ("ENGINE_PROCESSES", "-1"),
         ("MIN_SCORE", "1.5"),
         ("MIN_SCORE", "nan"),
         ("MAX_IMAGES", "0"),
@@ -71,6 +80,19 @@ def test_every_fault_gets_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError) as refusal:
         Settings()
     assert [line.partition(":")[0] for line in explain(refusal.value)] == ["FACESERVE_PORT", "FACESERVE_WORKERS"]
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
+def test_devices(device: str) -> None:
+    assert Settings(device=device).device == device
+
+
+def test_tensorrt_needs_a_gpu() -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Settings(runtime="tensorrt", device="cpu")
+    (line,) = explain(refusal.value)
+    assert "FACESERVE_DEVICE" in line
+    assert "FACESERVE_RUNTIME" in line
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
@@ -108,3 +130,11 @@ def test_settings_do_not_change_once_made() -> None:
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_each_says_what_it_is(name: str) -> None:
     assert Settings.model_fields[name].description
+
+
+def test_engine_processes_without_a_worker_each_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACESERVE_ENGINE_PROCESSES", "2")
+    with pytest.raises(ValidationError, match=r"2 engine processes for 1 workers.*FACESERVE_WORKERS"):
+        Settings()
+    monkeypatch.setenv("FACESERVE_WORKERS", "2")
+    assert Settings().engine_processes == 2

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import bench, demo, enroll, faces, failures, gallery, models, serve
+from app.cli import bench, build, compare, demo, enroll, faces, failures, gallery, models, plans, serve
 
 cli = typer.Typer(
     name="faceserve",
@@ -43,6 +43,9 @@ cli.command()(faces.recognize)
 cli.command()(enroll.enroll)
 cli.add_typer(gallery.cli, name="gallery")
 cli.add_typer(models.cli, name="models")
+cli.command()(build.build)
+cli.add_typer(plans.cli, name="plans")
+cli.command()(compare.compare)
 cli.command()(demo.demo)
 cli.command(context_settings=bench.PASS_ON)(bench.bench)
 

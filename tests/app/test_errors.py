@@ -9,7 +9,7 @@ from engines import base
 from gallery import types
 from gallery.types import GalleryBusyError, GalleryError, StorageError
 
-INTERNAL_ENGINE_ERRORS = {base.RuntimeMissingError, base.ModelError, base.CancelledError}
+INTERNAL_ENGINE_ERRORS = {base.RuntimeMissingError, base.ModelError, base.PlanError, base.CancelledError}
 """At start, or when nobody listens any more: never an answer."""
 
 
@@ -24,7 +24,14 @@ def test_every_error_of_the_layers_below_has_a_row(module: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [StorageError("/srv/faces/gallery.db: disk I/O error"), GalleryBusyError("/srv/x"), KeyError("secret")]
+    "error",
+    [
+        StorageError("/srv/faces/gallery.db: disk I/O error"),
+        GalleryBusyError("/srv/x"),
+        base.DeviceMemoryError("secret"),
+        base.DeviceLostError("secret"),
+        KeyError("secret"),
+    ],
 )
 def test_what_names_files_or_code_is_not_told(error: Exception) -> None:
     told = problem(error, request_id="abc", instance="/detect")
@@ -37,4 +44,5 @@ def test_an_unknown_error_is_a_500_and_a_503_says_when_to_come_back() -> None:
     assert kind_of(ZeroDivisionError()).status == 500
     assert retry_after_s(ZeroDivisionError()) is None
     assert retry_after_s(base.EngineBusyError("full")) == 1
+    assert (kind_of(base.DeviceLostError()).code, retry_after_s(base.DeviceLostError())) == ("not_ready", 1)
     assert retry_after_s(types.IdentityNotFoundError("alice")) is None

@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
+
+from app.supervisor import LONGEST_PAUSE_S, pause_s
 
 PROGRAM = """
 import os, signal, sys, time
@@ -75,11 +78,42 @@ def test_a_worker_that_ignores_the_end_is_made_to() -> None:
     assert lines == ["ready", "died", "code 0"]
 
 
+def test_a_worker_that_starts_ends_at_once_even_where_no_python_runs() -> None:
+    end_soon = "import hashlib, threading; threading.Timer(0.2, os.kill, (os.getppid(), signal.SIGTERM)).start()"
+    lines, errors = supervised(f"{end_soon}; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)", grace_s=1000)
+    assert lines == ["died", "code 0"]
+    assert errors == ""
+
+
+def test_an_end_that_reaches_a_worker_as_it_is_forked_is_not_lost() -> None:
+    program = PROGRAM.format(work="print('worked', flush=True)", workers=1, grace_s=5, silence_s=60)
+    told = "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))\n\ndef work"
+    command = [sys.executable, "-c", program.replace("def work", told, 1)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == ["died", "code 3"]
+    assert "ended by SIGTERM before it was ready" in done.stderr
+
+
 def test_a_worker_that_dies_after_it_was_ready_is_replaced(tmp_path: Path) -> None:
     die = "os.write(report, READY); time.sleep(0.3); os.kill(os.getpid(), signal.SIGKILL)"
     lines, errors = supervised(first_and_then(die, STOP_ALL, tmp_path / "marker"))
     assert lines == ["ready", "died", "died", "code 0"]
     assert "ended by SIGKILL and is replaced" in errors
+
+
+def test_workers_that_keep_dying_young_are_replaced_ever_more_slowly() -> None:
+    assert [pause_s(short_lives, workers=3) for short_lives in range(7)] == [0, 0, 0, 0, 1, 2, 4]
+    assert pause_s(100_000, workers=1) == LONGEST_PAUSE_S
+
+
+def test_the_end_does_not_wait_for_a_pause() -> None:
+    program = PROGRAM.format(work="os.write(report, READY); return 4", workers=1, grace_s=5, silence_s=60)
+    program = program.replace("def work", "app.supervisor.pause_s = lambda *_: 3600.0\n\ndef work", 1)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=PIPE, stderr=PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().endswith("ended with exit code 4 and is replaced in 3600 s\n")
+        process.terminate()
+        assert process.communicate(timeout=20)[0].endswith("code 0\n")
 
 
 def test_a_worker_that_falls_silent_is_replaced(tmp_path: Path) -> None:

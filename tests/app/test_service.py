@@ -263,6 +263,8 @@ def test_what_runs_is_told(service: FaceService) -> None:
     info = service.about.info()
     assert set(info["engines"]) == {"detector_640x640", "detector_192x192", "embedder"}
     assert all(engine["device"] == "cpu" for engine in info["engines"].values())
+    assert (info["runtime"]["chosen"], info["runtime"]["device"]) == ("onnxruntime", "cpu")
+    assert info["runtime"]["why"]
     assert {model["name"] for model in service.about.models() if model["loaded"]} == {
         "retinaface_mnet025",
         "mobilefacenet_256",

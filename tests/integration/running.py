@@ -21,6 +21,7 @@ from urllib.parse import quote
 import psutil
 
 SERVE = "from app.server import serve; from app.settings import Settings; serve(Settings())"
+"""What starts the service."""
 START_S = 30.0
 LOG = "service.log"
 
@@ -140,10 +141,10 @@ class Running:
 
 
 @contextmanager
-def running(data_dir: Path, **settings: object) -> Iterator[Running]:
+def running(data_dir: Path, program: str = SERVE, /, **settings: object) -> Iterator[Running]:
     """Starts the service on a free port and waits until it is ready; stops it at the end if it still runs."""
     port = free_port()
-    process = launch(data_dir, port=port, **settings)
+    process = launch(data_dir, program, port=port, **settings)
     service = Running(process, port, data_dir)
     try:
         wait_until_ready(service)
@@ -153,12 +154,12 @@ def running(data_dir: Path, **settings: object) -> Iterator[Running]:
             service.stop()
 
 
-def launch(data_dir: Path, **settings: object) -> subprocess.Popen[bytes]:
+def launch(data_dir: Path, program: str = SERVE, /, **settings: object) -> subprocess.Popen[bytes]:
     named = {f"FACESERVE_{name.upper()}": str(value) for name, value in settings.items()}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FACESERVE_")}
     environment |= {"FACESERVE_DATA_DIR": str(data_dir), "PYTHONWARNINGS": "error"} | named
     with (data_dir / LOG).open("ab") as log:
-        return subprocess.Popen([sys.executable, "-c", SERVE], env=environment, stderr=log)
+        return subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=log)
 
 
 def wait_until_ready(service: Running) -> None:
@@ -170,6 +171,14 @@ def wait_until_ready(service: Running) -> None:
         time.sleep(0.02)
     with service.client() as client:
         assert client.get("/readyz").status == 200
+
+
+def wait_for(condition: object) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
 
 
 def free_port() -> int:
