@@ -6,10 +6,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import (
@@ -17,12 +15,12 @@ from engines.base import (
     Engine,
     EngineBusyError,
     EngineClosedError,
-    Gathering,
     Tensors,
     TensorSpec,
     current_cancellation,
 )
 from engines.feeds import count_rows
+from engines.joining import run_each_of
 
 log = logging.getLogger("faceserve")
 
@@ -71,7 +69,7 @@ class BatchingEngine:
         self, engine: Engine, *, max_waiting: int = 256, on_batch: Callable[[int], None] | None = None
     ) -> None:
         self._engine = engine
-        self._run_each = engine.run_each if isinstance(engine, Gathering) else partial(_run_joined, engine)
+        self._run_each = run_each_of(engine)
         self._max_waiting = max_waiting
         self._on_batch = on_batch
         self._lock = threading.Lock()
@@ -206,25 +204,3 @@ class BatchingEngine:
             else:
                 self._leaders -= 1
                 self._idle.notify_all()
-
-
-def _run_joined(engine: Engine, calls: Sequence[Tensors]) -> list[dict[str, NDArray[Any]]]:
-    return _split(engine.run(_join(calls)), calls)
-
-
-def _join(calls: Sequence[Tensors]) -> Tensors:
-    if len(calls) == 1:
-        return calls[0]
-    return {name: np.concatenate([feeds[name] for feeds in calls]) for name in calls[0]}
-
-
-def _split(outputs: dict[str, NDArray[Any]], calls: Sequence[Tensors]) -> list[dict[str, NDArray[Any]]]:
-    """Each call's rows, copied: a view would keep the whole batch alive and share memory between callers."""
-    if len(calls) == 1:
-        return [outputs]
-    answers, start = [], 0
-    for feeds in calls:
-        end = start + len(next(iter(feeds.values())))
-        answers.append({name: array[start:end].copy() for name, array in outputs.items()})
-        start = end
-    return answers

@@ -7,11 +7,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 
-import numpy as np
-
-from engines.base import CancelledError, Engine, Gathering, Tensors
+from engines.base import CancelledError, Engine, Tensors
+from engines.joining import run_each_of
 from engines.shared.channel import ANSWERED, ASKED, EPOCH, FAILED, LEFT, ROWS, STOP, TAKEN, Channel
 from engines.shared.layout import Layout
 from engines.shared.messages import pack_error
@@ -34,7 +32,7 @@ class Lane:
     ) -> None:
         """`taking` is one lock for all lanes: the same slot may be asked for in any of them."""
         self._channel, self._number, self._name, self._engine = channel, number, name, engine
-        self._run_each = engine.run_each if isinstance(engine, Gathering) else partial(_joined, engine)
+        self._run_each = run_each_of(engine)
         self._on_batch = on_batch
         self._slots = [_Slot(channel, slot, layout, taking) for slot in range(channel.seats * channel.slots)]
         self._line = threading.Lock()  # guards the next three; whoever holds it waits for the next call
@@ -168,15 +166,3 @@ class _Slot:
         told = pack_error(error)[: len(self._data)]
         self._data[: len(told)] = told
         self.answer(failed=len(told))
-
-
-def _joined(engine: Engine, calls: Sequence[Tensors]) -> Sequence[Tensors]:
-    """The answers to `calls` by one run, as views of its outputs."""
-    if len(calls) == 1:
-        return [engine.run(calls[0])]
-    ends = np.cumsum([len(next(iter(call.values()))) for call in calls]).tolist()
-    outputs = engine.run({name: np.concatenate([call[name] for call in calls]) for name in calls[0]})
-    return [
-        {name: array[start:end] for name, array in outputs.items()}
-        for start, end in zip([0, *ends[:-1]], ends, strict=True)
-    ]
