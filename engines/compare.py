@@ -40,7 +40,8 @@ def detector_differences(reference: Tensors, given: Tensors, min_score: float = 
     """
     rows = _rows(reference, given, "scores")
     overlaps: list[NDArray[Any]] = [np.empty(0)]
-    landmarks, scores = [np.empty(0)], [np.empty(0)]
+    landmarks: list[NDArray[Any]] = [np.empty(0)]
+    scores: list[NDArray[Any]] = [np.empty(0)]
     unmatched: list[Json] = []
     apart: list[Json] = []
     counts = np.zeros(2, int)
@@ -134,7 +135,7 @@ def _apart(row: int, chosen: Detections, given: Detections, candidates: Detectio
                 "score": float(one.scores[0]),
                 "box": one.boxes[0].tolist(),
                 "iou": float(iou(one.boxes, other.boxes)[0, 0]),
-                "landmarks_px": float(_landmarks_px(one, other).max()),
+                "landmarks_px": float(np.max(_landmarks_px(one, other))),
                 "tie": float(np.abs(_gap(one.scores, there)).min()) if len(there) else None,
             }
         )

@@ -210,9 +210,10 @@ def _narrowed(weight: TensorProto, name: str, reader: NodeProto) -> TensorProto:
     values = array(weight)
     if reader.op_type == "Clip":  # "no bound" is often written as float32's largest number
         values = np.clip(values, -LARGEST, LARGEST)
-    if (abs(values) > LARGEST).any():
+    largest = np.max(np.abs(values), initial=0.0)
+    if largest > LARGEST:
         raise ModelError(
-            f"the weight {weight.name!r} has values up to {abs(values).max():.3g}, beyond float16's {LARGEST:.0f}: "
-            "build this network with precision fp32"
+            f"the weight {weight.name!r} has values up to {largest:.3g}, beyond float16's {LARGEST:.0f}: build this "
+            "network with precision fp32"
         )
     return numpy_helper.from_array(values.astype(np.float16), name)

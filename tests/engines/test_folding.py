@@ -75,7 +75,7 @@ def gemm(*inputs: str, **attributes: Any) -> NodeProto:
 
 KERNEL, GROUPED = normal(CHANNELS, 4, 3, 3), normal(CHANNELS, 2, 3, 3)
 MATRIX, BIAS = normal(8, CHANNELS), normal(CHANNELS)
-FOLDABLE = {
+FOLDABLE: dict[str, tuple[NodeProto, dict[str, Any], list[Any]]] = {
     "conv": (conv("w"), {"w": KERNEL}, IMAGES),
     "conv with bias": (conv("w", "b"), {"w": KERNEL, "b": BIAS}, IMAGES),
     "conv in groups": (conv("w", "b", group=2), {"w": GROUPED, "b": BIAS}, IMAGES),
