@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -112,7 +113,7 @@ def test_a_caller_whose_flag_fails_leaves_the_slot_once_its_run_is_over(line: Ca
     queue = line()
     answer = queue.start(1, is_cancelled=broken)
     until(lambda: queue.inner.batches == [[1]])
-    with pytest.raises(TimeoutError):
+    with pytest.raises(FutureTimeoutError):
         answer.result(0.2)  # the engine still reads its rows
     queue.gate.release(100)
     with pytest.raises(OSError, match="no flag"):
