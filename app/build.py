@@ -13,6 +13,7 @@ import numpy as np
 
 from app.describe import Description, Pair
 from app.pipeline import FaceChoice, Pipeline
+from app.planning import ensure_plans_for
 from app.runtime import choose, load_options
 from app.service import Defaults, FaceService
 from app.settings import Settings
@@ -20,7 +21,7 @@ from engines.base import DeviceLostError, Engine, ModelError
 from engines.batching import BatchingEngine
 from engines.detector import Detector
 from engines.embedder import Embedder
-from engines.load import LoadOptions, load_engine
+from engines.load import load_engine
 from engines.models import SHIPPED, ModelSpec, ModelStore
 from engines.shared.channel import Channel
 from engines.shared.client import Seat
@@ -110,7 +111,7 @@ def open_engines(settings: Settings, place: int = 0) -> Iterator[tuple[dict[str,
     log.info("the models run on %s, device %s: %s", choice.runtime, choice.device, choice.why)
     options = load_options(settings, choice)
     if choice.runtime == "tensorrt" and settings.auto_build:
-        _build_plans(list(networks.values()), options)
+        ensure_plans_for(list(networks.values()), options, on_progress=_logging_each_step())
     engines: dict[str, Engine] = {}
     with ExitStack() as stack:
         for name, path in networks.items():
@@ -152,16 +153,6 @@ def _warn(described: dict[str, dict[str, str]]) -> None:
     noted = [each for each in described.values() if "note" in each]
     for note in sorted({f"{each['runtime']} {each['version']}: {each['note']}" for each in noted}):
         log.warning(note)
-
-
-def _build_plans(networks: Sequence[Path], options: LoadOptions) -> None:
-    from app.planning import ensure_plans
-    from engines.build import BuildOptions
-    from engines.plans import PlanStore, label_of
-
-    wanted = BuildOptions(precision=options.precision, profile=options.profile)
-    files = [(label_of(path), path) for path in networks]
-    ensure_plans(files, PlanStore(options.plans), wanted, options.device, on_progress=_logging_each_step())
 
 
 def _logging_each_step() -> Callable[[str, float], None]:

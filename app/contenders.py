@@ -10,6 +10,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from app.planning import ensure_plans_for
 from engines.base import Engine, EngineError, RuntimeMissingError
 from engines.load import LoadOptions, load_engine
 from engines.plans import Precision, Profile
@@ -83,19 +84,6 @@ def _rounded(path: Path, precision: Precision) -> Iterator[Engine]:
 @contextmanager
 def _tensorrt(path: Path, options: LoadOptions, build: bool) -> Iterator[Engine]:
     if build:
-        _build(path, options)
+        ensure_plans_for([path], options)
     with closing(load_engine(path, options)) as engine:
         yield engine
-
-
-def _build(path: Path, options: LoadOptions) -> None:
-    from app.planning import ensure_plans
-    from engines.build import BuildOptions
-    from engines.plans import PlanStore, label_of
-
-    ensure_plans(
-        [(label_of(path), path)],
-        PlanStore(options.plans),
-        BuildOptions(precision=options.precision, profile=options.profile),
-        options.device,
-    )

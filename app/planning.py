@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engines.base import DeviceMemoryError, ModelError, PlanError, RuntimeMissingError
 from engines.load import LoadOptions, load_engine
 from engines.manifest import read_manifest
-from engines.plans import Plan, PlanKey, PlanStore
+from engines.plans import Plan, PlanKey, PlanStore, label_of
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -47,6 +47,17 @@ def ensure_plans(
     """The plans of these canonical networks, (label, file) of each; those that are missing are built. See Planner."""
     planner = Planner(store, options, device, on_progress=on_progress)
     return [planner.ensure(label, path).plan for label, path in files]
+
+
+def ensure_plans_for(
+    networks: Sequence[Path], loading: LoadOptions, *, on_progress: Progress = lambda doing, done: None
+) -> None:
+    """Has plans of the canonical `networks` built, where they are missing, as `loading` will ask for them."""
+    from engines.build import BuildOptions
+
+    wanted = BuildOptions(precision=loading.precision, profile=loading.profile)
+    files = [(label_of(path), path) for path in networks]
+    ensure_plans(files, PlanStore(loading.plans), wanted, loading.device, on_progress=on_progress)
 
 
 @dataclass(frozen=True, slots=True)

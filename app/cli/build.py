@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from app.cli.options import DataDir, given, settings_from
+from app.cli.options import DataDir, files_of_sizes, given, settings_from
 from app.cli.output import say
 from app.cli.plans import shown
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from app.planning import Progress
     from app.settings import Settings
     from engines.build import BuildOptions
-    from engines.models import ModelFile, ModelSpec
 
 
 def build(
@@ -50,21 +49,13 @@ def build(
     from app.planning import Planner, plans_folder
     from engines.plans import PlanStore, label_of
 
-    files = _files(model_store(settings).get(model), size)
+    files = files_of_sizes(model_store(settings).get(model), size)
     options = _options(settings, workspace, opt_level)
     with _progress() as on_progress:
         planner = Planner(PlanStore(plans_folder(settings)), options, device, timing_cache, on_progress)
         for file in files:
             ensured = planner.ensure(label_of(file.path), file.path, force=force)
             say({"built": ensured.built} | shown(ensured.plan))
-
-
-def _files(spec: ModelSpec, sizes: list[str] | None) -> list[ModelFile]:
-    files = {f"{file.size[0]}x{file.size[1]}": file for file in spec.files}
-    for size in sizes or ():
-        if size not in files:
-            raise typer.BadParameter(f"--size {size}: {spec.name} has {', '.join(files)}")
-    return [file for size, file in files.items() if not sizes or size in sizes]
 
 
 def _options(settings: Settings, workspace_mib: int | None, level: int | None) -> BuildOptions:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.options import DataDir, settings_from
+from app.cli.options import DataDir, files_of_sizes, settings_from
 from app.cli.output import say
 
 if TYPE_CHECKING:
     from engines.base import Tensors
-    from engines.models import ModelFile, ModelSpec
+    from engines.models import ModelFile
     from engines.plans import Precision
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -71,7 +71,7 @@ def compare(
     precisions: list[Precision] = [each.value for each in precision or DEFAULT]
     others = contenders(device_for(device), precisions, plans_folder(settings), profile, build=build)
     told = []
-    for file in _files(spec, size):
+    for file in files_of_sizes(spec, [size] if size else None):
         found, answers = compared(spec, file, chosen, others, rows=batch)
         told.append(found)
         _show(found)
@@ -87,13 +87,6 @@ def _photos(folder: Path) -> list[Path]:
     if not found:
         raise typer.BadParameter(f"{folder} has no photos ({', '.join(PICTURES)})")
     return found
-
-
-def _files(spec: ModelSpec, size: str | None) -> list[ModelFile]:
-    files = {f"{file.size[0]}x{file.size[1]}": file for file in spec.files}
-    if size is not None and size not in files:
-        raise typer.BadParameter(f"--size {size}: {spec.name} has {', '.join(files)}")
-    return list(files.values()) if size is None else [files[size]]
 
 
 def _draw(file: ModelFile, photos: list[Path], answers: dict[str, Tensors], folder: Path) -> None:

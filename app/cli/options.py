@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from app.settings import Settings
+    from engines.models import ModelFile, ModelSpec
 
 DataDir = Annotated[
     Path | None,
@@ -34,3 +35,12 @@ def settings_from(**flags: Any) -> Settings:
     from app.settings import Settings
 
     return Settings(**given(**flags))
+
+
+def files_of_sizes(spec: ModelSpec, sizes: list[str] | None) -> list[ModelFile]:
+    """The model's files of the sizes that were given as HxW, or all. Raises BadParameter naming the sizes it has."""
+    files = {f"{file.size[0]}x{file.size[1]}": file for file in spec.files}
+    for size in sizes or ():
+        if size not in files:
+            raise typer.BadParameter(f"--size {size}: {spec.name} has {', '.join(files)}")
+    return [file for size, file in files.items() if not sizes or size in sizes]
