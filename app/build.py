@@ -19,8 +19,9 @@ from app.service import Defaults, FaceService
 from app.settings import Settings
 from engines.base import DeviceLostError, Engine, ModelError
 from engines.batching import BatchingEngine
-from engines.detector import Detector
+from engines.detector import open_detector
 from engines.embedder import Embedder
+from engines.families import Family, family_called
 from engines.load import load_engine
 from engines.models import SHIPPED, ModelSpec, ModelStore
 from engines.shared.channel import Channel
@@ -54,8 +55,9 @@ def open_service(
         else:
             owned, about = stack.enter_context(open_engines(settings, place))
             engines, is_serving = _batching(settings, owned, on_batch), _always
+        family = family_called(pair.detector.family)
         described = {name: dict(engine.description) for name, engine in engines.items()}
-        pipeline = stack.enter_context(_open_pipeline(engines, is_serving, beside=about["device"] == "cpu"))
+        pipeline = stack.enter_context(_open_pipeline(family, engines, is_serving, beside=about["device"] == "cpu"))
         # An engine process that fails meanwhile is replaced: that must not end the worker, and with it the service.
         with suppress(DeviceLostError) if channels else nullcontext():
             _warm(pipeline)
@@ -63,7 +65,7 @@ def open_service(
         gallery.ensure_collection(DEFAULT_COLLECTION, pair.embedder.digest, pipeline.dimension)
         defaults = Defaults(
             max_pixels=settings.max_image_pixels,
-            min_score=settings.min_score,
+            min_score=least_score(settings, pair.detector),
             small_scale=settings.small_scale,
             keep_crops=settings.keep_crops,
         )
@@ -74,6 +76,11 @@ def open_service(
 def model_store(settings: Settings) -> ModelStore:
     """The shipped models and the imported ones; imports go into the data folder."""
     return ModelStore(SHIPPED, settings.data_dir / "models")
+
+
+def least_score(settings: Settings, detector: ModelSpec) -> float:
+    """The detection score below which a face is dropped where a request does not say."""
+    return family_called(detector.family).min_score if settings.min_score is None else settings.min_score
 
 
 def open_gallery(settings: Settings) -> Gallery:
@@ -94,7 +101,8 @@ def _pair(settings: Settings, store: ModelStore) -> Pair:
 
 def _networks(settings: Settings, pair: Pair) -> dict[str, Path]:
     """The canonical files by the names of their engines."""
-    scales = pair.detector.files if settings.small_scale else pair.detector.files[:1]
+    every = settings.small_scale or family_called(pair.detector.family).cascade
+    scales = pair.detector.files if every else pair.detector.files[:1]
     networks = {f"detector_{file.size[0]}x{file.size[1]}": file.path for file in scales}
     networks["embedder"] = pair.embedder.files[0].path
     return networks
@@ -134,10 +142,11 @@ def _batching(settings: Settings, engines: Mapping[str, Engine], on_batch: Batch
 
 @contextmanager
 def _open_pipeline(
-    engines: Mapping[str, Engine], is_serving: Callable[[], bool], *, beside: bool
+    family: Family, engines: Mapping[str, Engine], is_serving: Callable[[], bool], *, beside: bool
 ) -> Iterator[Pipeline]:
     scales = [engine for name, engine in engines.items() if name != "embedder"]
-    pipeline = Pipeline(Detector(scales, beside=beside), Embedder(engines["embedder"]), is_serving=is_serving)
+    detector = open_detector(family, scales, beside=beside)
+    pipeline = Pipeline(detector, Embedder(engines["embedder"]), is_serving=is_serving)
     try:
         yield pipeline
     finally:

@@ -16,12 +16,13 @@ from app.errors import FaceNotDetectedError
 from app.side_by_side import side_by_side
 from engines.base import Engine, Image, PlanError, Tensors
 from engines.compare import Json, agrees, detector_differences, embedder_differences, faces_in
-from engines.detector import Detections, Detector
+from engines.detector import Detections
 from engines.families import Task
 from engines.geometry.align import align
 from engines.geometry.letterbox import letterbox, letterbox_scale
 from engines.load import load_engine
 from engines.models import SHIPPED, ModelFile, ModelSpec, ModelStore
+from engines.single_shot import SingleShotDetector
 
 SAMPLES: Final = Path(__file__).parent / "samples"
 FINDER: Final = "retinaface_mnet025"
@@ -111,7 +112,7 @@ def drawn(file: ModelFile, photo: Path, row: int, given: Mapping[str, Tensors]) 
 
 def _crops(pictures: Iterator[Image], size: tuple[int, int]) -> NDArray[np.uint8]:
     with ExitStack() as stack:
-        detector = Detector([load_engine(file.path) for file in ModelStore(SHIPPED).get(FINDER).files])
+        detector = SingleShotDetector([load_engine(file.path) for file in ModelStore(SHIPPED).get(FINDER).files])
         stack.callback(detector.close)
         found = [align(picture, face, *size) for picture in pictures for face in detector.detect(picture).landmarks]
     if not found:

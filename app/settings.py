@@ -51,7 +51,9 @@ class Settings(BaseSettings):
     )
     threads_per_run: int = Field(1, ge=1, le=1024, description="CPU threads of one engine run")
     small_scale: bool = Field(True, description="detect at the small scale too, for faces that fill the frame")
-    min_score: float = Field(0.5, ge=0, le=1, description="detection score below which a face is dropped, by default")
+    min_score: float | None = Field(
+        None, ge=0, le=1, description="detection score below which a face is dropped (default: the detector's family's)"
+    )
 
     max_body_bytes: int = Field(10 * 2**20, ge=1024, description="largest request body")
     max_image_pixels: int = Field(40_000_000, ge=1, description="largest image, read from its header before decoding")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from engines.base import ModelError
-from engines.families import Size, Task
+from engines.families import Size
 
 OPSET = 17
 """The last operator set that TensorRT 8.6 parses."""
@@ -137,29 +137,6 @@ def load(path: Path) -> ModelProto:
         return onnx.load_model(path, load_external_data=False)
     except (OSError, DecodeError) as error:
         raise ModelError(f"cannot read {path} as ONNX: {error}") from error
-
-
-def require_canonical(model: ModelProto, task: Task, size: Size, dimension: int | None) -> None:
-    """Raises ModelError unless the graph has a canonical network's inputs and outputs for that task and size."""
-    k = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value if model.graph.output else 0
-    float32, image = TensorProto.FLOAT, (None, *size, 3)
-    expected: Sequence[object] = {
-        "detector": [
-            ("images", TensorProto.UINT8, image),
-            ("scores", float32, (None, k)),
-            ("boxes", float32, (None, k, 4)),
-            ("landmarks", float32, (None, k, 5, 2)),
-        ],
-        "embedder": [
-            ("crops", TensorProto.UINT8, image),
-            ("embeddings", float32, (None, dimension)),
-            ("norms", float32, (None,)),
-        ],
-    }[task]
-    values = (*model.graph.input, *model.graph.output)
-    found = [(value.name, value.type.tensor_type.elem_type, shape_of(value)) for value in values]
-    if found != expected:
-        raise ModelError(f"not a canonical {task} for {size[0]}x{size[1]}: has {found}, expected {expected}")
 
 
 def digest(models: Mapping[Size, ModelProto]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.base import ModelError
-from engines.families import Size, Task
+from engines.families import Crop, Size, Task
 from engines.thresholds import Thresholds
 
 MANIFEST = "model.json"
@@ -33,7 +33,10 @@ class ModelSpec:
     `files` and `sizes` stand largest first. `digest` is the SHA-256 of the graphs in all sizes: it stays when only the
     description changes (a threshold table, a licence), and embeddings of equal digests can be compared. `dimension` is
     an embedder's D, else None. `commercial_use` is None where it is not known. `channels` is the upstream network's
-    order (a canonical one always takes BGR). `landmark_order` is empty for embedders; left and right are the viewer's.
+    order (a canonical one always takes BGR). `landmark_order` is empty for embedders and for detectors that find no
+    landmarks; left and right are the viewer's. `crop` and `margin_px` are an embedder's: how a face is cut out for it,
+    and for `box` by how many px of the crop the box is widened, half of them on either side. `urls` are where the
+    upstream file can be had.
     """
 
     name: str
@@ -50,6 +53,9 @@ class ModelSpec:
     channels: str
     landmark_order: tuple[str, ...]
     thresholds: Thresholds | None
+    crop: Crop = "template"
+    margin_px: int = 0
+    urls: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> tuple[Size, ...]:
@@ -72,6 +78,9 @@ def description_of(spec: ModelSpec, size: Size) -> dict[str, str]:
         "dimension": str(spec.dimension or ""),
         "channels": spec.channels,
         "landmark_order": ",".join(spec.landmark_order),
+        "crop": spec.crop if spec.crop != "template" else "",
+        "margin_px": str(spec.margin_px or ""),
+        "urls": " ".join(spec.urls),
         "licence": spec.licence,
         "commercial_use": "unknown" if spec.commercial_use is None else str(spec.commercial_use).lower(),
         "note": spec.note,
@@ -110,10 +119,12 @@ def _spec(folder: Path, entries: dict[str, Any]) -> ModelSpec:
         for height, width in [map(int, file["size"])]
     ]
     thresholds = entries.pop("thresholds")
+    urls = entries.pop("urls", ())
     return ModelSpec(
         name=folder.name,
         files=tuple(files),
         thresholds=Thresholds.from_dict(thresholds) if thresholds else None,
         landmark_order=tuple(entries.pop("landmark_order")),
+        urls=tuple(urls),
         **entries,
     )

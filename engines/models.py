@@ -1,4 +1,4 @@
-"""The model store: canonical networks on disk, and how one gets there.
+"""The model store: canonical networks on disk.
 
 A model is a folder, `<name>/<H>x<W>.onnx` for each size beside `model.json`. The graphs describe themselves; the
 manifest repeats that for readers who must not wait for `onnx` to be imported.
@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from engines.base import ModelError, RuntimeMissingError
-from engines.families import Size, family_called
+from engines.families import Size
 from engines.manifest import (
     MANIFEST,
     ModelFile,
@@ -33,9 +32,16 @@ from engines.thresholds import Thresholds
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from engines.families.preprocessing import Preprocessing
-
-__all__ = ["SHIPPED", "ModelFile", "ModelSpec", "ModelStore", "import_model", "save_thresholds"]
+__all__ = [
+    "SHIPPED",
+    "ModelFile",
+    "ModelSpec",
+    "ModelStore",
+    "require_onnx",
+    "save_thresholds",
+    "sha256_of",
+    "write_model",
+]
 
 SHIPPED = Path(__file__).parent / "weights"
 """The folder of the models that come with the source."""
@@ -74,7 +80,7 @@ class ModelStore:
         """
         spec = self.get(name)
         for file in spec.files:
-            found = _sha256(file.path)
+            found = sha256_of(file.path)
             if found != file.sha256:
                 raise ModelError(f"{file.path} has SHA-256 {found}, its manifest says {file.sha256}: import it anew")
         if find_spec("onnx") is not None:
@@ -109,18 +115,19 @@ class ModelStore:
         }
 
 
-def _require_onnx() -> None:
+def require_onnx() -> None:
+    """Raises RuntimeMissingError where `onnx` is not installed."""
     if find_spec("onnx") is None:
         raise RuntimeMissingError("writing a model needs the extra `convert`: pip install 'faceserve[convert]'")
 
 
 def _verify_graphs(spec: ModelSpec) -> None:
-    from engines import graphs
+    from engines import canonical, graphs
 
     models = {file.size: graphs.load(file.path) for file in spec.files}
     for file in spec.files:
         model = models[file.size]
-        graphs.require_canonical(model, spec.task, file.size, spec.dimension)
+        canonical.require_canonical(model, spec, file.size)
         said, expected = graphs.description(model), description_of(spec, file.size)
         differing = sorted(key for key in said | expected if said.get(key) != expected.get(key))
         if differing:
@@ -129,114 +136,31 @@ def _verify_graphs(spec: ModelSpec) -> None:
         raise ModelError(f"model {spec.name!r} has the digest {found}, its manifest says {spec.digest}")
 
 
-def import_model(
-    file: Path,
-    *,
-    family: str,
-    into: ModelStore,
-    name: str | None = None,
-    sizes: Sequence[Size] | None = None,
-    channels: Literal["bgr", "rgb"] | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    licence: str = "unknown",
-    commercial_use: bool | None = None,
-    note: str = "",
-    source: str | None = None,
-    thresholds: Thresholds | None = None,
-    replace: bool = False,
-) -> ModelSpec:
-    """Rewrites the upstream ONNX `file` into canonical graphs, one for each size, and adds them to the store.
-
-    `name` is the file's stem unless given. `sizes` are (height, width); without them the network's own, else the
-    family's. The network expects `(x − mean) / std` of pixels 0..255, three values or one, in its channel order
-    `channels`; what is not given is the family's usual, and nothing for a network that scales its own input.
-    `source` says where the file came from (its name unless given).
-
-    Raises ModelError, and leaves nothing behind, for a file that is not plain ONNX or not of that family, a size it
-    does not work at, a name that is taken or not safe; RuntimeMissingError where `onnx` is not installed.
-    """
-    _require_onnx()
-    from engines.families import static, upstream
-
-    row = family_called(family)
-    path = Path(file)
-    model = upstream.read(path)
-    own = upstream.own_size(model)
-    asked = sorted(set(sizes or ([own] if own else row.sizes)), reverse=True)
-    if row.task == "embedder" and len(asked) > 1:
-        raise ModelError(f"an embedder has one size, {asked} were asked for")
-
-    converter = row.converter()
-    for size in asked:
-        converter.require_size(size)
-    bodies = {size: static.specialise(model, size) for size in asked}
-    expected = _preprocessing(converter.default_preprocessing(bodies[asked[0]]), channels, mean, std)
-    converted = {size: converter.convert(body, size, expected) for size, body in bodies.items()}
-    first = converted[asked[0]]
-    spec = ModelSpec(
-        name=path.stem if name is None else name,
-        task=row.task,
-        family=family,
-        files=(),
-        digest="",
-        dimension=first.dimension,
-        licence=licence,
-        commercial_use=commercial_use,
-        note=" ".join(filter(None, (note, first.note))),
-        source=path.name if source is None else source,
-        source_sha256=_sha256(path),
-        channels=expected.channels,
-        landmark_order=row.landmark_order,
-        thresholds=thresholds,
-    )
-    return _write(spec, {size: result.model for size, result in converted.items()}, into, replace=replace)
-
-
 def save_thresholds(name: str, thresholds: Thresholds, store: ModelStore) -> ModelSpec:
     """Gives a model new thresholds: manifest and files are rewritten in the store's last folder, the digest stays."""
-    _require_onnx()
+    require_onnx()
     from engines import graphs
 
     spec = store.verify(name)
     models = {file.size: graphs.load(file.path) for file in spec.files}
-    return _write(dataclasses.replace(spec, thresholds=thresholds), models, store, replace=True)
+    return write_model(dataclasses.replace(spec, thresholds=thresholds), models, store, replace=True)
 
 
-def _write(spec: ModelSpec, models: dict[Size, ModelProto], store: ModelStore, *, replace: bool) -> ModelSpec:
-    from engines import graphs
+def write_model(spec: ModelSpec, models: dict[Size, ModelProto], store: ModelStore, *, replace: bool) -> ModelSpec:
+    """Adds a model to the store: its graphs by size, and what is known of it. The files and the digest of `spec` follow
+    from the graphs. Raises ModelError for graphs that are not canonical, and what `ModelStore.adding` raises."""
+    from engines import canonical, graphs
 
     files = []
     with store.adding(spec.name, replace=replace) as folder:
         for size, model in models.items():
-            graphs.require_canonical(model, spec.task, size, spec.dimension)
+            canonical.require_canonical(model, spec, size)
             graphs.describe(model, description_of(spec, size))
             path = folder / file_name(size)
             path.write_bytes(model.SerializeToString(deterministic=True))
-            files.append(ModelFile(path, size, _sha256(path), path.stat().st_size))
+            files.append(ModelFile(path, size, sha256_of(path), path.stat().st_size))
         write_manifest(dataclasses.replace(spec, files=tuple(files), digest=graphs.digest(models)), folder)
     return store.get(spec.name)
-
-
-def _preprocessing(
-    default: Preprocessing,
-    channels: Literal["bgr", "rgb"] | None,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-) -> Preprocessing:
-    return dataclasses.replace(
-        default,
-        channels=channels or default.channels,
-        mean=default.mean if mean is None else _per_channel("mean", mean),
-        std=default.std if std is None else _per_channel("std", std),
-    )
-
-
-def _per_channel(what: str, values: Sequence[float]) -> tuple[float, float, float]:
-    if len(values) not in (1, 3) or not all(map(math.isfinite, values)) or (what == "std" and not all(values)):
-        raise ModelError(f"{what} {tuple(values)}: one or three finite numbers for pixels 0..255, no std of zero")
-    first, second, third = (*values, *values, *values)[:3]
-    return float(first), float(second), float(third)
 
 
 def _move_into_place(fresh: Path, target: Path, aside: Path, *, replace: bool) -> None:
@@ -250,7 +174,8 @@ def _move_into_place(fresh: Path, target: Path, aside: Path, *, replace: bool) -
         raise ModelError(f"cannot put the model at {target}: {error.strerror}") from error
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file in hex; ModelError when it cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

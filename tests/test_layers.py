@@ -18,7 +18,8 @@ HOMES = {
     "faiss": ("gallery/index.py",),
     "onnx": (
         *("app/bench/engines/recipe.py", "engines/architectures/", "engines/families/"),
-        *("engines/build.py", "engines/folding.py", "engines/graphs.py", "engines/models.py", "engines/precision.py"),
+        *("engines/build.py", "engines/canonical.py", "engines/folding.py", "engines/graphs.py", "engines/models.py"),
+        "engines/precision.py",
     ),
     "cv2": ("engines/geometry/", "engines/quality.py", "app/"),
     "fastapi": ("app/",),

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from app import images
 from app.bench.statistics import Json
-from app.build import DEFAULT_COLLECTION, model_store
+from app.build import DEFAULT_COLLECTION, least_score, model_store
 from app.cli.options import settings_from
 from app.pipeline import FaceChoice, Pipeline
 from app.runtime import choose, load_options
 from app.settings import Settings
 from engines.base import Engine, Image
-from engines.detector import Detector
 from engines.embedder import Embedder
 from engines.geometry.letterbox import letterbox
 from engines.load import load_engine
+from engines.single_shot import SingleShotDetector
 from gallery.gallery import Gallery
 
 THRESHOLD = 0.4
@@ -52,9 +52,11 @@ class BareLoop:
     def __init__(self, settings: Settings, detectors: Sequence[Engine], embedder: Engine, gallery: Gallery) -> None:
         self._settings = settings
         self._detectors, self._embedder = detectors, embedder
-        self._pipeline = Pipeline(Detector(detectors), Embedder(embedder))
+        self._pipeline = Pipeline(SingleShotDetector(detectors), Embedder(embedder))
         self._gallery = gallery
-        self._digest = model_store(settings).get(settings.embedder).digest
+        store = model_store(settings)
+        self._digest = store.get(settings.embedder).digest
+        self._min_score = least_score(settings, store.get(settings.detector))
 
     def recognize(self, data: bytes, *, small_scale: bool) -> int:
         """Decode, detect, align, embed, search; returns how many faces were searched for."""
@@ -79,7 +81,7 @@ class BareLoop:
         self._pipeline.close()
 
     def _choice(self, small_scale: bool) -> FaceChoice:
-        return FaceChoice(min_score=self._settings.min_score, small_scale=small_scale)
+        return FaceChoice(min_score=self._min_score, small_scale=small_scale)
 
 
 def _fitted(image: Image, engine: Engine) -> Image:

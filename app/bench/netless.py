@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import uvicorn
 
-from app.build import DEFAULT_COLLECTION, model_store, open_gallery
+from app.build import DEFAULT_COLLECTION, least_score, model_store, open_gallery
 from app.cli.options import settings_from
 from app.describe import Description, Pair
 from app.main import create_app
@@ -64,7 +64,9 @@ def open_netless(settings: Settings) -> Iterator[FaceService]:
     with ExitStack() as stack:
         gallery = stack.enter_context(open_gallery(settings))
         gallery.ensure_collection(DEFAULT_COLLECTION, pair.embedder.digest, pipeline.dimension)
-        defaults = Defaults(settings.max_image_pixels, settings.min_score, settings.small_scale, settings.keep_crops)
+        defaults = Defaults(
+            settings.max_image_pixels, least_score(settings, pair.detector), settings.small_scale, settings.keep_crops
+        )
         yield FaceService(pipeline, gallery, Description(settings, store, pair, {}, {}), pair, defaults)
 
 

@@ -39,8 +39,8 @@ def verify(
 
 @cli.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="An ONNX network.")],
-    family: Annotated[str, typer.Option(help="What it is: retinaface, arcface or facenet.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="The network.")],
+    family: Annotated[str | None, typer.Option(help="What it is, where that cannot be told from the file.")] = None,
     name: Annotated[str | None, typer.Option(help="Its name in the store (else the file's).")] = None,
     size: Annotated[
         list[str] | None, typer.Option(metavar="HxW", help="Input size; may be repeated for a detector.")
@@ -48,6 +48,7 @@ def import_(
     channels: Annotated[Literal["bgr", "rgb"] | None, typer.Option(help="The order it was trained on.")] = None,
     mean: Values = None,
     std: Values = None,
+    margin: Annotated[int | None, typer.Option(min=0, metavar="PX", help="For embedders of boxes.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
     commercial_use: Annotated[
         bool | None, typer.Option(help="Whether the licence allows it.", show_default=False)
@@ -60,21 +61,21 @@ def import_(
 ) -> None:
     """Rewrite a network into canonical graphs, under FACESERVE_DATA_DIR/models.
 
-    What is not given of size, channels, mean and std is the family's usual.
+    What is not given of size, channels, mean, std and margin is the family's usual.
     """
-    from engines.models import import_model
+    from engines.importing import Expected, import_model
 
     options = given(
+        family=family,
         name=name,
         sizes=[_size(text) for text in size] if size else None,
-        channels=channels,
-        mean=_values("--mean", mean),
-        std=_values("--std", std),
         commercial_use=commercial_use,
         source=source,
         thresholds=_thresholds(verify_threshold, recognize_threshold),
     )
-    say(_shown(import_model(file, family=family, into=_store(data_dir), licence=licence, replace=replace, **options)))
+    expected = Expected(channels, _values("--mean", mean), _values("--std", std), margin)
+    spec = import_model(files, into=_store(data_dir), expected=expected, licence=licence, replace=replace, **options)
+    say(_shown(spec))
 
 
 def _store(data_dir: Path | None) -> ModelStore:

@@ -6,6 +6,7 @@ serving does not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -16,23 +17,42 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from engines.families.preprocessing import Preprocessing
+    from engines.families.recognition import Look
+    from engines.families.upstream import Upstream
 
 Task = Literal["detector", "embedder"]
 Size = tuple[int, int]
 """(height, width) in pixels."""
+Crop = Literal["template", "box"]
+"""How a face is cut out for an embedder: warped so that its landmarks lie on the five-point template, or as its box
+with a margin, stretched to the crop's size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A canonical network for one size. `note` is what its users should know beyond what they were told."""
+    """A canonical network for one size. `note` is what its users should know beyond what they were told.
+
+    `landmarks` is false for a detector that finds none.
+    """
 
     model: ModelProto
     dimension: int | None = None
     note: str = ""
+    landmarks: bool = True
 
 
 class Converter(Protocol):
     """What a family's module offers. `body` is a network as `static.specialise` gives it; `convert` rewrites it."""
+
+    def recognises(self, looks: Sequence[Look]) -> bool:
+        """Whether files that look like this are of the family, and could hardly be of another."""
+
+    def networks(self, given: Sequence[Upstream], asked: Sequence[Size], usual: Sequence[Size]) -> dict[Size, Upstream]:
+        """Which of the networks `given`, one a file, becomes the canonical graph of each size.
+
+        `asked` are the sizes somebody wants, none for the network's own or, where it has none, the `usual` ones.
+        Raises ModelError for files too many or too few. `upstream.one_network` does for a family of one file.
+        """
 
     def require_size(self, size: Size) -> None:
         """Raises ModelError for a size that no network of the family takes."""
@@ -46,12 +66,20 @@ class Converter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A row of the table. `sizes` are written when the network has no size of its own and none is asked for."""
+    """A row of the table.
+
+    `sizes` are written when the network has no size of its own and none is asked for. A `cascade` is a detector of
+    several networks (see `engines/cascade.py`). `min_score` is the score from which its detections are usually faces;
+    `crop` is how an embedder of the family was trained to see faces.
+    """
 
     task: Task
     module: str
     sizes: tuple[Size, ...]
     landmark_order: tuple[str, ...] = ()
+    cascade: bool = False
+    min_score: float = 0.5
+    crop: Crop = "template"
 
     def converter(self) -> Converter:
         """The family's module, imported now."""

@@ -6,6 +6,8 @@ float32. The nodes after the network are named `head/…`: they want float32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto
 from onnx.helper import make_tensor_value_info
@@ -13,13 +15,23 @@ from onnx.helper import make_tensor_value_info
 from engines.base import ModelError
 from engines.families import Converted, Size
 from engines.families.preprocessing import Preprocessing, attach, scales_itself
+from engines.families.recognition import Look
 from engines.families.static import static_shapes
+from engines.families.upstream import one_network as networks
 from engines.graphs import GraphBuilder, assemble, producer
 
 SIZES = ((112, 112), (112, 96))
 """(height, width) of the crops the five-point template is known for."""
 SMALLEST_NORM = 1e-12  # a zero vector stays zero instead of becoming NaN
 NORM_STEPS = ("Abs", "Add", "Cast", "Clip", "Expand", "Max", "Pow", "Reciprocal", "Sqrt", "Unsqueeze", "Reshape")
+
+
+__all__ = ["convert", "default_preprocessing", "networks", "recognises", "require_size"]
+
+
+def recognises(looks: Sequence[Look]) -> bool:
+    """One network that makes a vector of a crop."""
+    return len(looks) == 1 and looks[0].size in SIZES and len(looks[0].outputs) == 1
 
 
 def require_size(size: Size) -> None:

@@ -5,6 +5,7 @@ Canonical as arcface is, and converted by it; what differs is what the network e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from onnx import ModelProto
@@ -12,11 +13,21 @@ from onnx import ModelProto
 from engines.base import ModelError
 from engines.families import Converted, Size, arcface
 from engines.families.preprocessing import Preprocessing, scales_itself
+from engines.families.recognition import Look
+from engines.families.upstream import one_network as networks
 
 SIZE = (160, 160)
 LOOSER_CROPS = (
     "Trained on a detector's loose boxes; here faces are aligned to the five-point template: measure its thresholds."
 )
+
+
+__all__ = ["convert", "default_preprocessing", "networks", "recognises", "require_size"]
+
+
+def recognises(looks: Sequence[Look]) -> bool:
+    """One network that makes a vector of a crop."""
+    return len(looks) == 1 and looks[0].size == SIZE and len(looks[0].outputs) == 1
 
 
 def require_size(size: Size) -> None:

@@ -7,7 +7,7 @@ The nodes after the network are named `head/…`: they decode coordinates up to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from onnx.helper import make_tensor_value_info
 from engines.base import ModelError
 from engines.families import Converted, Size
 from engines.families.preprocessing import Preprocessing, attach, scales_itself
+from engines.families.recognition import Look
 from engines.families.static import static_shapes
+from engines.families.upstream import one_network as networks
 from engines.graphs import GraphBuilder, assemble, attribute, producer
 
 PRIOR_SIZES_PX = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
@@ -28,6 +30,18 @@ MAX_CANDIDATES = 512
 faces and cost twice the head (383 against 174 µs at 640x640). TensorRT's TopK allows 3,840."""
 MEAN_BGR = (104.0, 117.0, 123.0)
 PASS_THROUGH = ("Concat", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+
+
+__all__ = ["convert", "default_preprocessing", "networks", "recognises", "require_size"]
+
+
+def recognises(looks: Sequence[Look]) -> bool:
+    """One network with 4, 2 and 10 values a prior."""
+    if len(looks) != 1:
+        return False
+    height, width = looks[0].size
+    count = 2 * sum((height // stride) * (width // stride) for stride in PRIOR_SIZES_PX)
+    return sorted(map(str, looks[0].outputs.values())) == sorted(str((1, count, values)) for values in (2, 4, 10))
 
 
 def require_size(size: Size) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -12,12 +13,35 @@ from onnx.external_data_helper import uses_external_data
 
 from engines.base import ModelError
 from engines.families import Size
+from engines.families.preprocessing import Preprocessing
 from engines.graphs import constants, shape_of
 
 MAX_BYTES = 2**31 - 1  # protobuf's own limit; larger networks need external data, which is refused
 
 
-def read(path: Path) -> ModelProto:
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One network as it came.
+
+    `size` is the only (height, width) it takes, None where any does. `family` and what it `expected` of its caller are
+    given where the kind of file tells: a graph does not, weights of a known architecture do.
+    """
+
+    model: ModelProto
+    size: Size | None
+    family: str = ""
+    expected: Preprocessing | None = None
+
+
+def one_network(given: Sequence[Upstream], asked: Sequence[Size], usual: Sequence[Size]) -> dict[Size, Upstream]:
+    """`Converter.networks` of a family whose models are one file each."""
+    if len(given) != 1:
+        raise ModelError(f"{len(given)} files were given: a model of this family is one file")
+    own = given[0].size
+    return dict.fromkeys(asked or ([own] if own else usual), given[0])
+
+
+def read(path: Path) -> Upstream:
     """The network in `path`, which must be one plain ONNX file: `(N, 3, H, W)` float32 in, standard operators only.
 
     Raises ModelError, saying what was found and what to do, for anything else: not ONNX, cut short, weights in other
@@ -42,13 +66,8 @@ def read(path: Path) -> ModelProto:
     except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is not valid ONNX: {error}") from error
     _require_image_input(model, path)
-    return model
-
-
-def own_size(model: ModelProto) -> Size | None:
-    """(height, width) of a network exported for one size; None where either is free."""
     height, width = shape_of(image_inputs(model.graph)[0])[2:]
-    return (height, width) if height and width else None
+    return Upstream(model, (height, width) if height and width else None)
 
 
 def image_inputs(graph: GraphProto) -> list[onnx.ValueInfoProto]:

@@ -19,9 +19,9 @@ from onnx import TensorProto, helper
 
 from engines.base import EngineClosedError, Tensors, TensorSpec, cancellation
 from engines.batching import BatchingEngine
-from engines.detector import Detector
 from engines.embedder import Embedder
 from engines.load import load_engine
+from engines.single_shot import SingleShotDetector
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "engines" / "weights"
 POISON = 255
@@ -193,10 +193,10 @@ def weights() -> Path:
 
 
 @pytest.fixture(scope="session")
-def detector(weights: Path) -> Iterator[Detector]:
+def detector(weights: Path) -> Iterator[SingleShotDetector]:
     """The shipped detector at both its scales."""
     sizes = ("640x640", "192x192")
-    detector = Detector([load_engine(weights / "retinaface_mnet025" / f"{size}.onnx") for size in sizes])
+    detector = SingleShotDetector([load_engine(weights / "retinaface_mnet025" / f"{size}.onnx") for size in sizes])
     yield detector
     detector.close()
 

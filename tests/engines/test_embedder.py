@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from engines.base import EngineClosedError, Image, ModelError
-from engines.detector import Detector
 from engines.embedder import Embedder
 from engines.geometry.align import align
 from engines.onnxruntime import OnnxRuntimeEngine
+from engines.single_shot import SingleShotDetector
 
 if TYPE_CHECKING:
     from tests.engines.conftest import RowEngine
 
 
-def _crops(samples: Path, detector: Detector, name: str) -> list[Image]:
+def _crops(samples: Path, detector: SingleShotDetector, name: str) -> list[Image]:
     image = np.asarray(cv2.imread(str(samples / name)), np.uint8)
     return [align(image, landmarks) for landmarks in detector.detect(image).landmarks]
 
@@ -53,7 +53,7 @@ def test_crops_of_another_size_are_refused(embedder: Embedder) -> None:
         embedder.embed(np.zeros((1, 96, 96, 3), np.uint8))
 
 
-def test_one_person_is_near_and_another_far(samples: Path, detector: Detector, embedder: Embedder) -> None:
+def test_one_person_is_near_and_another_far(samples: Path, detector: SingleShotDetector, embedder: Embedder) -> None:
     (collins,), (hopper,) = (_crops(samples, detector, name) for name in ("astronaut.jpg", "grace_hopper.jpg"))
     group = _crops(samples, detector, "group.jpg")
     assert len(group) == 2

@@ -16,7 +16,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.base import ModelError, RuntimeMissingError
-from engines.models import SHIPPED, ModelStore, import_model, save_thresholds
+from engines.importing import Expected, import_model
+from engines.models import SHIPPED, ModelStore, save_thresholds
 from engines.thresholds import FarRow, Thresholds
 
 TABLE = Thresholds(0.3, 1e-3, 0.4, (FarRow(0.3, 1e-3), FarRow(0.5, 1e-6)), provisional=False)
@@ -89,7 +90,7 @@ def test_the_cards_name_the_shipped_files() -> None:
     ("name", "options"),
     [
         ("retinaface_mnet025", {"family": "retinaface", "sizes": [(640, 640), (192, 192)]}),
-        ("mobilefacenet_256", {"family": "arcface", "channels": "bgr"}),
+        ("mobilefacenet_256", {"family": "arcface", "expected": Expected(channels="bgr")}),
     ],
 )
 def test_the_same_import_gives_the_shipped_digest(
@@ -117,7 +118,7 @@ def test_two_imports_of_the_same_file_are_the_same(source: Path, store: ModelSto
     two = import_model(source, family="arcface", into=store, name="two")
     assert one.digest == two.digest
     assert one.files[0].sha256 == two.files[0].sha256
-    other = import_model(source, family="arcface", into=store, name="three", channels="bgr")
+    other = import_model(source, family="arcface", into=store, name="three", expected=Expected(channels="bgr"))
     assert other.digest != one.digest
 
 
@@ -141,11 +142,11 @@ def test_new_thresholds_of_a_shipped_model_go_into_the_last_folder(store: ModelS
 def test_an_existing_name_is_kept_unless_replaced(source: Path, store: ModelStore) -> None:
     first = import_model(source, family="arcface", into=store)
     with pytest.raises(ModelError, match="already"):
-        import_model(source, family="arcface", into=store, channels="bgr")
+        import_model(source, family="arcface", into=store, expected=Expected(channels="bgr"))
     with pytest.raises(ModelError, match="already"):
         import_model(source, family="arcface", into=store, name="mobilefacenet_256")
     assert store.verify("tiny") == first
-    assert import_model(source, family="arcface", into=store, channels="bgr", replace=True) != first
+    assert import_model(source, family="arcface", into=store, replace=True, expected=Expected(channels="bgr")) != first
     assert [path.name for path in store.folders[-1].iterdir()] == ["tiny"]
 
 
@@ -169,7 +170,9 @@ def test_what_is_not_there_is_named_with_what_is(source: Path, store: ModelStore
 @pytest.mark.parametrize("options", [{"mean": [1, 2]}, {"std": [0]}, {"std": [1, 0, 1]}, {"mean": [float("nan")]}])
 def test_nonsense_preprocessing_is_refused(source: Path, store: ModelStore, options: dict[str, list[float]]) -> None:
     with pytest.raises(ModelError, match="finite numbers"):
-        import_model(source, family="arcface", into=store, mean=options.get("mean"), std=options.get("std"))
+        import_model(
+            source, family="arcface", into=store, expected=Expected(mean=options.get("mean"), std=options.get("std"))
+        )
 
 
 def flip_a_byte(folder: Path) -> None:
@@ -223,7 +226,7 @@ def test_verify_says_what_differs(
 
 def test_a_graph_put_in_the_place_of_another_is_noticed(source: Path, store: ModelStore) -> None:
     ours = import_model(source, family="arcface", into=store)
-    theirs = import_model(source, family="arcface", into=store, name="theirs", channels="bgr")
+    theirs = import_model(source, family="arcface", into=store, name="theirs", expected=Expected(channels="bgr"))
     shutil.copy(theirs.files[0].path, ours.files[0].path)
     manifest = json.loads((ours.files[0].path.parent / "model.json").read_text())
     manifest["files"][0]["sha256"] = theirs.files[0].sha256

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from engines.base import Image
-from engines.detector import Detector
 from engines.embedder import Embedder
 from engines.geometry.align import align
 from engines.graphs import consumers
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.plans import Precision
 from engines.precision import FLOAT, FLOAT16, PRODUCTS, float16_names, for_tensorrt
+from engines.single_shot import SingleShotDetector
 
 Array = NDArray[Any]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -190,9 +190,9 @@ def iou(a: Array, b: Array) -> float:
 
 
 def test_float16_finds_the_same_faces(
-    rewritten: Callable[[str], OnnxRuntimeEngine], detector: Detector, photos: list[Image]
+    rewritten: Callable[[str], OnnxRuntimeEngine], detector: SingleShotDetector, photos: list[Image]
 ) -> None:
-    typed = Detector([rewritten(FILES[0]), rewritten(FILES[1])])
+    typed = SingleShotDetector([rewritten(FILES[0]), rewritten(FILES[1])])
     faces = 0
     for photo in photos:
         expected, found = detector.detect(photo), typed.detect(photo)
@@ -206,7 +206,7 @@ def test_float16_finds_the_same_faces(
 
 
 def test_float16_gives_the_same_embeddings(
-    rewritten: Callable[[str], OnnxRuntimeEngine], detector: Detector, embedder: Embedder, photos: list[Image]
+    rewritten: Callable[[str], OnnxRuntimeEngine], detector: SingleShotDetector, embedder: Embedder, photos: list[Image]
 ) -> None:
     crops = np.stack([align(photo, points) for photo in photos for points in detector.detect(photo).landmarks])
     typed = Embedder(rewritten(FILES[2]))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from engines.detector import Detector
 from engines.geometry.align import ARCFACE_112, align
 from engines.quality import assess, pose, sharpness
+from engines.single_shot import SingleShotDetector
 
 BOX = np.array([0, 0, 200, 260], np.float32)
 # x right, y down, z towards the camera: eyes, nose, mouth corners of an average face
@@ -58,7 +58,7 @@ def test_any_landmarks_give_finite_angles(landmarks: NDArray[np.float32]) -> Non
     assert -180 <= roll <= 180
 
 
-def test_blur_lowers_sharpness(samples: Path, detector: Detector) -> None:
+def test_blur_lowers_sharpness(samples: Path, detector: SingleShotDetector) -> None:
     image = cv2.imread(str(samples / "astronaut.jpg"))
     assert image is not None
     photo = image.astype(np.uint8)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engines.detector import Detections, reconcile
+from engines.detector import Detections
+from engines.single_shot import reconcile
 
 Face = tuple[float, float, float, float, float]
 """x1, y1, x2, y2, score."""

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from engines.base import EngineClosedError, PlanError, RuntimeMissingError, Tensors
 from engines.batching import BatchingEngine
 from engines.compare import agrees, detector_differences, embedder_differences
-from engines.detector import Detector
 from engines.geometry.align import align
 from engines.geometry.letterbox import letterbox
 from engines.load import load_engine
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.plans import Precision, Profile
+from engines.single_shot import SingleShotDetector
 from tests.engines.gpu import NEEDS_GPU, options, planned
 
 pytestmark = NEEDS_GPU
@@ -42,7 +42,7 @@ def photos(samples: Path) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def crops(photos: list[Any], detector: Detector) -> NDArray[np.uint8]:
+def crops(photos: list[Any], detector: SingleShotDetector) -> NDArray[np.uint8]:
     """The faces of the photos, (N, 112, 112, 3), of which there are more than six."""
     found = [align(photo, face, 112, 112) for photo in photos for face in detector.detect(photo).landmarks]
     assert found

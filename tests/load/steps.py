@@ -26,10 +26,10 @@ from app.bench.statistics import Json, Summary, ratios
 from app.pipeline import Pipeline
 from app.present import faces_json
 from engines.base import TensorSpec
-from engines.detector import Detector
 from engines.embedder import Embedder
 from engines.geometry.letterbox import letterbox
 from engines.models import SHIPPED
+from engines.single_shot import SingleShotDetector
 from tests.load import numpy_baseline as usual
 from tests.load import stages, yardstick
 
@@ -98,7 +98,7 @@ class Request:
         self.vectors = self.theirs.embed(self.crop_tensor)
 
         self.detector_net, self.embedder_net = stages.Net(DETECTOR), stages.Net(EMBEDDER)
-        self.detector = Detector([Replay(self.detector_net, letterbox(self.image, 640, 640)[0][np.newaxis])])
+        self.detector = SingleShotDetector([Replay(self.detector_net, letterbox(self.image, 640, 640)[0][np.newaxis])])
         self.embedder = Embedder(Replay(self.embedder_net, np.stack(self.crops)[:1]))
         self.pipeline = Pipeline(self.detector, self.embedder)
         self.detections = self.detector.detect(self.image, min_score=MIN_SCORE)

@@ -24,9 +24,9 @@ from app.bench.load.measure import Places, targets
 from app.bench.load.usage import GpuWatch, Usage
 from app.bench.pinned import cores_in
 from app.bench.processes import BenchError
-from engines.detector import Detector
 from engines.load import load_engine
 from engines.models import SHIPPED
+from engines.single_shot import SingleShotDetector
 
 PNG = b"\x89PNG\r\n\x1a\n"
 ANSWER = {"timings_ms": {"queue": 1.0, "decode": 2.0, "total": 3.0}, "faces": [{}, {}]}
@@ -95,15 +95,15 @@ def test_flags_that_make_no_sense(flags: list[str], said: str, tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def detector() -> Iterator[Detector]:
-    detector = Detector(
+def detector() -> Iterator[SingleShotDetector]:
+    detector = SingleShotDetector(
         [load_engine(SHIPPED / "retinaface_mnet025" / f"{size}.onnx") for size in ("640x640", "192x192")]
     )
     yield detector
     detector.close()
 
 
-def test_made_photos_show_what_they_should(tmp_path: Path, detector: Detector) -> None:
+def test_made_photos_show_what_they_should(tmp_path: Path, detector: SingleShotDetector) -> None:
     sets = photos.make(tmp_path, [(640, 480), (1280, 960)], [1, 5])
     assert list(sets) == ["640x480, 1 face", "640x480, 5 faces", "1280x960, 1 face", "1280x960, 5 faces"]
     for name, files in sets.items():

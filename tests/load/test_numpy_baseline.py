@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines.detector import Detector
 from engines.load import load_engine
 from engines.models import SHIPPED
+from engines.single_shot import SingleShotDetector
 from tests.load import numpy_baseline as usual
 
 DETECTOR = SHIPPED / "retinaface_mnet025" / "640x640.onnx"
@@ -26,14 +26,16 @@ def baseline() -> usual.UsualCode:
 
 
 @pytest.fixture(scope="module")
-def detector() -> Iterator[Detector]:
-    detector = Detector([load_engine(DETECTOR)])
+def detector() -> Iterator[SingleShotDetector]:
+    detector = SingleShotDetector([load_engine(DETECTOR)])
     yield detector
     detector.close()
 
 
 @pytest.mark.parametrize("photo", ["astronaut.jpg", "grace_hopper.jpg", "group.jpg"])
-def test_same_faces_as_the_service(photo: str, samples: Path, baseline: usual.UsualCode, detector: Detector) -> None:
+def test_same_faces_as_the_service(
+    photo: str, samples: Path, baseline: usual.UsualCode, detector: SingleShotDetector
+) -> None:
     image = np.asarray(cv2.imread(str(samples / photo)), np.uint8)
     expected = baseline.detect(image, MIN_SCORE)
     found = detector.detect(image, min_score=MIN_SCORE, small_scale=False)

@@ -11,7 +11,8 @@ from pathlib import Path
 from app.bench.engines.rows import Row
 from app.build import model_store
 from app.cli.options import settings_from
-from engines.models import ModelStore, import_model
+from engines.importing import import_model
+from engines.models import ModelStore
 
 UPSTREAM = "upstream.onnx"
 

@@ -16,7 +16,8 @@ from engines import graphs
 from engines.architectures import ARCHITECTURES, Weights, build, random_weights
 from engines.base import ModelError, RuntimeMissingError
 from engines.families.static import static_shapes
-from engines.models import ModelStore, import_model
+from engines.importing import import_model
+from engines.models import ModelStore
 
 Array = NDArray[Any]
 Built = Callable[[str], ModelProto]

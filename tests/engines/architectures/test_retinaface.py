@@ -18,7 +18,8 @@ from onnx import ModelProto
 
 from engines import graphs
 from engines.architectures import build, given_weights
-from engines.models import SHIPPED, ModelStore, import_model
+from engines.importing import import_model
+from engines.models import SHIPPED, ModelStore
 
 Array = NDArray[Any]
 Run = Callable[[ModelProto, Array], dict[str, Array]]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engines.base import ModelError
-from engines.models import SHIPPED, ModelStore, import_model
+from engines.importing import Expected, import_model
+from engines.models import SHIPPED, ModelStore
 
 Array = NDArray[Any]
 Write = Callable[..., Path]
@@ -64,7 +65,11 @@ def test_any_preprocessing_agrees_with_the_twin(
 ) -> None:  # fmt: skip
     source = tiny_embedder(tmp_path / "up.onnx", seed=seed, dimension=dimension, size=size)
     spec = import_model(
-        source, family="arcface", into=ModelStore(tmp_path), channels=channels, mean=mean, std=std, replace=True
+        source,
+        family="arcface",
+        into=ModelStore(tmp_path),
+        replace=True,
+        expected=Expected(channels=channels, mean=mean, std=std),
     )
     assert (spec.dimension, spec.sizes, spec.channels) == (dimension, (size,), channels)
     crops = crops_of(seed, 3, size)
@@ -80,7 +85,7 @@ def test_without_options_a_network_takes_what_insightface_feeds(tmp_path: Path, 
 
 def test_a_network_that_scales_itself_takes_raw_pixels(tmp_path: Path, tiny_embedder: Write, run: Run) -> None:
     source = tiny_embedder(tmp_path / "up.onnx", scaling=True)
-    spec = import_model(source, family="arcface", into=ModelStore(tmp_path), channels="bgr")
+    spec = import_model(source, family="arcface", into=ModelStore(tmp_path), expected=Expected(channels="bgr"))
     crops = crops_of(2, 2)
     assert_same(run(spec.files[0].path, crops), *twin(run, source, crops, "bgr", 0, 1))
     operators = [node.op_type for node in onnx.load(spec.files[0].path).graph.node]
@@ -89,7 +94,9 @@ def test_a_network_that_scales_itself_takes_raw_pixels(tmp_path: Path, tiny_embe
 
 def test_given_preprocessing_comes_before_the_network_s_own(tmp_path: Path, tiny_embedder: Write, run: Run) -> None:
     source = tiny_embedder(tmp_path / "up.onnx", scaling=True)
-    spec = import_model(source, family="arcface", into=ModelStore(tmp_path), mean=[10, 20, 30], std=[2])
+    spec = import_model(
+        source, family="arcface", into=ModelStore(tmp_path), expected=Expected(mean=[10, 20, 30], std=[2])
+    )
     crops = crops_of(3, 2)
     assert_same(run(spec.files[0].path, crops), *twin(run, source, crops, "rgb", [10, 20, 30], 2))
 
@@ -116,7 +123,7 @@ def test_a_reshape_to_one_row_is_mended(tmp_path: Path, tiny_embedder: Write, ru
 
 def test_a_zero_vector_stays_zero(tmp_path: Path, tiny_embedder: Write, run: Run) -> None:
     source = tiny_embedder(tmp_path / "up.onnx", bias=0)
-    spec = import_model(source, family="arcface", into=ModelStore(tmp_path), mean=[0])
+    spec = import_model(source, family="arcface", into=ModelStore(tmp_path), expected=Expected(mean=[0]))
     found = run(spec.files[0].path, np.zeros((2, 112, 112, 3), np.uint8))
     assert not found["embeddings"].any()
     assert not found["norms"].any()
@@ -150,7 +157,7 @@ def test_what_cannot_be_folded_is_refused(tmp_path: Path, tiny_embedder: Write) 
 def test_a_detector_is_no_embedder(tmp_path: Path, tiny_detector: Write) -> None:
     source = tiny_detector(tmp_path / "up.onnx")
     with pytest.raises(ModelError, match="exactly one vector"):
-        import_model(source, family="arcface", into=ModelStore(tmp_path), channels="bgr", std=[1])
+        import_model(source, family="arcface", into=ModelStore(tmp_path), expected=Expected(channels="bgr", std=[1]))
 
 
 @pytest.mark.parametrize(
@@ -171,7 +178,7 @@ def test_real_networks_agree_with_the_twin_on_faces(
     std: Any,
 ) -> None:  # fmt: skip
     source = shared / "models" / file
-    spec = import_model(source, family="arcface", into=ModelStore(tmp_path), **options)
+    spec = import_model(source, family="arcface", into=ModelStore(tmp_path), expected=Expected(**options))
     faces = [("astronaut.jpg", 50, 170), ("grace_hopper.jpg", 60, 150)]
     photos = [cv2.imread(str(samples / name)) for name, _, _ in faces]
     crops = np.stack([p[y : y + 112, x : x + 112] for p, (_, y, x) in zip(photos, faces, strict=True) if p is not None])

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engines.base import ModelError
-from engines.models import ModelStore, import_model
+from engines.importing import import_model
+from engines.models import ModelStore
 
 Array = NDArray[Any]
 Write = Callable[..., Path]

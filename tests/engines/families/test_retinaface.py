@@ -17,7 +17,8 @@ from onnx import TensorProto, helper
 from engines.base import ModelError
 from engines.families.retinaface import priors
 from engines.graphs import shape_of
-from engines.models import SHIPPED, ModelStore, import_model
+from engines.importing import Expected, import_model
+from engines.models import SHIPPED, ModelStore
 
 Array = NDArray[Any]
 Write = Callable[..., Path]
@@ -90,7 +91,11 @@ def test_rgb_mean_and_scale_are_folded_exactly_borders_included(
     source = tiny_detector(tmp_path / "up.onnx")
     mean, std = (120.0, 110.0, 100.0), (0.5, 0.25, 2.0)
     spec = import_model(
-        source, family="retinaface", into=ModelStore(tmp_path), sizes=[(64, 64)], channels="rgb", mean=mean, std=std
+        source,
+        family="retinaface",
+        into=ModelStore(tmp_path),
+        sizes=[(64, 64)],
+        expected=Expected(channels="rgb", mean=mean, std=std),
     )
     image = noise(2, 1, 64, 64, 3)
     planar = ((image[..., ::-1].astype(np.float32) - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)

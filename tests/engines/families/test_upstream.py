@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from engines.base import ModelError
-from engines.models import ModelStore, import_model
+from engines.importing import import_model
+from engines.models import ModelStore
 
 
 @pytest.fixture

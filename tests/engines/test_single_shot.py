@@ -24,8 +24,8 @@ from engines.base import (
     current_cancellation,
 )
 from engines.batching import BatchingEngine
-from engines.detector import Detector
 from engines.onnxruntime import OnnxRuntimeEngine
+from engines.single_shot import SingleShotDetector
 
 if TYPE_CHECKING:
     from tests.engines.conftest import RowEngine
@@ -74,7 +74,7 @@ def black(height: int, width: int) -> Image:
 
 
 def test_faces_come_in_image_pixels_best_first() -> None:
-    detector = Detector([Seer(64, [(8, 16, 24, 40, 0.7), (40, 8, 56, 24, 0.9), (0, 50, 6, 60, 0.4)])])
+    detector = SingleShotDetector([Seer(64, [(8, 16, 24, 40, 0.7), (40, 8, 56, 24, 0.9), (0, 50, 6, 60, 0.4)])])
     found = detector.detect(black(320, 640))  # 640 px -> 64 px
     np.testing.assert_allclose(found.scores, [0.9, 0.7])
     np.testing.assert_allclose(found.boxes, [[400, 80, 560, 240], [80, 160, 240, 320]])  # clipped to 320 rows
@@ -87,14 +87,14 @@ def test_faces_come_in_image_pixels_best_first() -> None:
 
 def test_the_network_gets_the_letterboxed_image() -> None:
     seer = Seer(64)
-    Detector([seer]).detect(np.full((32, 16, 3), 200, np.uint8))
+    SingleShotDetector([seer]).detect(np.full((32, 16, 3), 200, np.uint8))
     assert (seer.seen[0][:, :32] == 200).all()
     assert not seer.seen[0][:, 32:].any()
 
 
 @pytest.mark.parametrize(("min_score", "count"), [(0.95, 0), (0.9, 1), (0.5, 2), (0.2, 3), (0.0, 3), (1.0, 0)])
 def test_min_score_is_inclusive(min_score: float, count: int) -> None:
-    detector = Detector([Seer(64, [(0, 0, 9, 9, 0.9), (20, 0, 29, 9, 0.5), (40, 0, 49, 9, 0.2)])])
+    detector = SingleShotDetector([Seer(64, [(0, 0, 9, 9, 0.9), (20, 0, 29, 9, 0.5), (40, 0, 49, 9, 0.2)])])
     found = detector.detect(black(64, 64), min_score=min_score)
     assert len(found) == count
     assert found.boxes.shape == (count, 4)
@@ -103,22 +103,22 @@ def test_min_score_is_inclusive(min_score: float, count: int) -> None:
 
 def test_overlaps_are_thinned_out() -> None:
     pair = [(0.0, 0.0, 20.0, 20.0, 0.9), (5.0, 0.0, 25.0, 20.0, 0.8)]  # IoU 0.6
-    assert len(Detector([Seer(64, pair)]).detect(black(64, 64), iou=0.5)) == 1
-    assert len(Detector([Seer(64, pair)]).detect(black(64, 64), iou=0.7)) == 2
+    assert len(SingleShotDetector([Seer(64, pair)]).detect(black(64, 64), iou=0.5)) == 1
+    assert len(SingleShotDetector([Seer(64, pair)]).detect(black(64, 64), iou=0.7)) == 2
 
 
 def test_what_lies_in_the_padding_or_is_not_finite_goes() -> None:
     padding, broken, good = (0, 40, 20, 60, 0.9), (np.nan, 0, 10, 10, 0.8), (2, 2, 20, 20, 0.7)
-    found = Detector([Seer(64, [padding, broken, good])]).detect(black(32, 64))
+    found = SingleShotDetector([Seer(64, [padding, broken, good])]).detect(black(32, 64))
     np.testing.assert_allclose(found.boxes, [[2, 2, 20, 20]])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1)])
-def test_thin_images_are_images(detector: Detector, shape: tuple[int, int]) -> None:
+def test_thin_images_are_images(detector: SingleShotDetector, shape: tuple[int, int]) -> None:
     assert len(detector.detect(black(*shape))) == 0
 
 
-def test_an_image_without_pixels_is_refused(detector: Detector) -> None:
+def test_an_image_without_pixels_is_refused(detector: SingleShotDetector) -> None:
     with pytest.raises(ValueError, match="at least one pixel"):
         detector.detect(black(0, 10))
 
@@ -126,7 +126,7 @@ def test_an_image_without_pixels_is_refused(detector: Detector) -> None:
 @pytest.mark.parametrize("beside", [True, False])
 def test_the_small_scale_is_run_when_asked_for(beside: bool) -> None:
     main, small = Seer(640), Seer(192, [(20, 20, 180, 180, 0.9)])
-    detector = Detector([main, small], beside=beside)
+    detector = SingleShotDetector([main, small], beside=beside)
     assert len(detector.detect(black(960, 960), small_scale=False)) == 0
     assert small.seen == []
     found = detector.detect(black(960, 960))
@@ -136,7 +136,7 @@ def test_the_small_scale_is_run_when_asked_for(beside: bool) -> None:
 
 def test_a_fault_of_any_scale_is_the_detector_s() -> None:
     main, small = Seer(640), Seer(192)
-    detector = Detector([main, small])
+    detector = SingleShotDetector([main, small])
     assert detector.fault is None
     small.fault = "lost"
     assert detector.fault == "lost"
@@ -147,13 +147,13 @@ def test_a_fault_of_any_scale_is_the_detector_s() -> None:
 def test_a_caller_who_left_is_known_at_every_scale(left: bool, beside: bool) -> None:
     main, small = Seer(640), Seer(192)
     with cancellation(lambda: left):
-        Detector([main, small], beside=beside).detect(black(9, 9))
+        SingleShotDetector([main, small], beside=beside).detect(black(9, 9))
     assert main.saw_cancelled == small.saw_cancelled == [left]
 
 
 def test_closing_closes_every_engine() -> None:
     engines = [Seer(640), Seer(192)]
-    Detector(engines).close()
+    SingleShotDetector(engines).close()
     assert all(engine.closed for engine in engines)
 
 
@@ -171,13 +171,13 @@ def test_another_network_is_refused(row_engine: type[RowEngine]) -> None:
     wrong: list[list[Engine]] = [[row_engine()], [Seer(640), row_engine()]]
     for engines in wrong:
         with pytest.raises(ModelError, match=r"images \(N, H, W, 3\)"):
-            Detector(engines)
+            SingleShotDetector(engines)
     for sizes in ([], [192, 640]):
         with pytest.raises(ModelError, match="largest first"):
-            Detector([Seer(size) for size in sizes])
+            SingleShotDetector([Seer(size) for size in sizes])
 
 
-def test_lower_min_score_only_adds_faces(detector: Detector, samples: Path) -> None:
+def test_lower_min_score_only_adds_faces(detector: SingleShotDetector, samples: Path) -> None:
     image = _photo(samples / "group.jpg")
     found = [detector.detect(image, min_score=score) for score in (0.1, 0.3, 0.5, 0.9)]
     for more, fewer in itertools.pairwise(found):
@@ -193,7 +193,7 @@ def _photo(path: Path) -> Image:
 
 
 @pytest.mark.parametrize(("name", "count"), [("astronaut.jpg", 1), ("grace_hopper.jpg", 1), ("group.jpg", 2)])
-def test_the_samples_faces_are_found(detector: Detector, samples: Path, name: str, count: int) -> None:
+def test_the_samples_faces_are_found(detector: SingleShotDetector, samples: Path, name: str, count: int) -> None:
     image = _photo(samples / name)
     found = detector.detect(image)
     assert len(found) == count
@@ -211,7 +211,7 @@ def test_the_samples_faces_are_found(detector: Detector, samples: Path, name: st
 @pytest.mark.parametrize("side", [60, 224, 1500])
 @pytest.mark.parametrize("name", ["astronaut.jpg", "grace_hopper.jpg"])
 def test_a_face_that_fills_the_frame_is_found(
-    detector: Detector, samples: Path, name: str, side: int, margin: float
+    detector: SingleShotDetector, samples: Path, name: str, side: int, margin: float
 ) -> None:
     image = _photo(samples / name)
     whole = detector.detect(image, small_scale=False)
@@ -237,16 +237,16 @@ PHOTOS = {
 }  # fmt: skip
 
 
-def test_the_faces_of_the_shared_photos_are_counted_right(detector: Detector, shared: Path) -> None:
+def test_the_faces_of_the_shared_photos_are_counted_right(detector: SingleShotDetector, shared: Path) -> None:
     counts = {name: len(detector.detect(_photo(shared / "photos" / name))) for name in PHOTOS}
     wrong = {name: count for name, count in counts.items() if not PHOTOS[name][0] <= count <= PHOTOS[name][1]}
     assert not wrong
 
 
-def _shipped(weights: Path, wrap: Callable[[Engine], Engine]) -> Detector:
+def _shipped(weights: Path, wrap: Callable[[Engine], Engine]) -> SingleShotDetector:
     sizes = ("640x640", "192x192")
     paths = [weights / "retinaface_mnet025" / f"{size}.onnx" for size in sizes]
-    return Detector([wrap(OnnxRuntimeEngine(path, concurrency=2, max_batch_size=4)) for path in paths])
+    return SingleShotDetector([wrap(OnnxRuntimeEngine(path, concurrency=2, max_batch_size=4)) for path in paths])
 
 
 def test_many_threads_find_what_one_finds(weights: Path, samples: Path) -> None:

@@ -1,0 +1,67 @@
+"""Telling of which family a network is, from what can be seen of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from onnx import ModelProto
+
+from engines.base import ModelError
+from engines.families import FAMILIES, Size
+from engines.families.static import Shapes, specialise, static_shapes
+from engines.families.upstream import Upstream
+
+SIZES_TRIED = ((640, 640), (112, 112), (160, 160))
+"""What a network without a size of its own is looked at with: the first that it works at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What can be seen of a network whose family is not known: its `body` as `static.specialise` gives it for `size`,
+    and what that gives for one image, shapes by name in the file's order. `free` tells that it takes other sizes."""
+
+    size: Size
+    free: bool
+    body: ModelProto
+    outputs: Shapes
+
+
+def look_at(upstream: Upstream) -> Look:
+    """A look at one network; ModelError when it works at none of the sizes tried."""
+    sizes = [upstream.size] if upstream.size else list(SIZES_TRIED)
+    for size in sizes:
+        try:
+            body = specialise(upstream.model, size)
+            shapes = static_shapes(body)
+        except ModelError:
+            if size == sizes[-1]:
+                raise
+            continue
+        return Look(size, upstream.size is None, body, {value.name: shapes[value.name] for value in body.graph.output})
+    raise AssertionError  # the last size returned or raised
+
+
+def recognise(networks: Sequence[Upstream]) -> str:
+    """The family of these networks, one a file; ModelError saying why where none or several come into question."""
+    told = {network.family for network in networks if network.family}
+    if len(told) == 1 and all(network.family for network in networks):
+        return told.pop()
+    looks = [look_at(network) for network in networks]
+    found = [name for name, row in FAMILIES.items() if row.converter().recognises(looks)]
+    if len(found) == 1:
+        return found[0]
+    seen = "; ".join(_seen(look) for look in looks)
+    if not found:
+        raise ModelError(f"of which family this is cannot be told ({seen}): say it, one of {', '.join(FAMILIES)}")
+    raise ModelError(f"this may be {' or '.join(found)} ({seen}), which expect different pixels: say which it is")
+
+
+def _seen(look: Look) -> str:
+    height, width = look.size
+    return f"{height}x{width} in, {', '.join(_outputs(look))} out"
+
+
+def _outputs(look: Look) -> Iterator[str]:
+    for name, shape in look.outputs.items():
+        yield f"{name.removeprefix('body/')} {'x'.join('?' if n is None else str(n) for n in shape)}"
