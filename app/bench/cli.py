@@ -1,4 +1,4 @@
-"""`faceserve bench` and its parts: `start`, `soak`, `engines`, `load`."""
+"""`faceserve bench` and its parts: `start`, `soak`, `engines`, `load`, `pairs`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from app.bench import cold_start, report, soak, steps, throughput, wire
 from app.bench.engines.command import engines
 from app.bench.load.command import load
+from app.bench.pairs.command import pairs
 from app.bench.processes import BenchError, Cores
 from app.bench.results import conclude
 from app.bench.statistics import Json, Target
@@ -35,6 +36,7 @@ Quick = Annotated[bool, typer.Option("--quick", help="A few requests only: to se
 
 app.command()(engines)
 app.command()(load)
+app.command()(pairs)
 
 
 class Part(str, Enum):

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.bench.engines import panels
 from app.bench.load.panels import panels as load_panels
+from app.bench.pairs.tables import separation
 from app.bench.statistics import Json
 
 MISSING = "no plot was drawn: matplotlib is missing; install it with `pip install 'faceserve[eval]'`"
@@ -101,4 +102,5 @@ PANELS: dict[str, tuple[Callable[[Axes, Json], None], ...]] = {
     "start": (_start,),
     "soak": (_soak,),
     "engines": (panels.throughput, panels.ratios),
+    "pairs": (separation,),
 }

@@ -1,0 +1,1 @@
+"""`faceserve bench pairs`: whom each pair of detector and embedder recognises on photos whose people are known."""
