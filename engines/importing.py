@@ -81,12 +81,12 @@ def import_model(
         commercial_use=commercial_use,
         note=" ".join(filter(None, (note, first.note))),
         source=", ".join(path.name for path in paths) if source is None else source,
-        source_sha256=_fingerprint(paths),
+        source_sha256=fingerprint([sha256_of(path) for path in paths]),
         channels=preprocessing.channels,
         landmark_order=row.landmark_order if all(each.landmarks for each in converted.values()) else (),
         thresholds=thresholds,
         crop=row.crop,
-        margin_px=_margin(row, expected),
+        margin_px=_margin(row, min(map(min, networks)), expected),
         urls=tuple(urls),
     )
     return write_model(spec, {size: result.model for size, result in converted.items()}, into, replace=replace)
@@ -94,8 +94,11 @@ def import_model(
 
 def read(path: Path) -> Upstream:
     """The network in an upstream file; ModelError saying what is wrong with it."""
+    from engines import architectures, weight_files
     from engines.families import upstream
 
+    if (weights := weight_files.read(path)) is not None:
+        return architectures.pour(weights)
     return upstream.read(path)
 
 
@@ -132,15 +135,16 @@ def _per_channel(what: str, values: Sequence[float]) -> tuple[float, float, floa
     return float(first), float(second), float(third)
 
 
-def _margin(row: Family, expected: Expected) -> int:
+def _margin(row: Family, side: int, expected: Expected) -> int:
     if expected.margin_px is None:
         return 0
-    if row.crop != "box" or expected.margin_px < 0:
-        raise ModelError(f"a margin of {expected.margin_px} px: only embedders of boxes have one, from 0 up")
+    if row.crop != "box" or not 0 <= expected.margin_px < side:
+        raise ModelError(
+            f"a margin of {expected.margin_px} px: only embedders of boxes have one, 0 to less than the crop"
+        )
     return expected.margin_px
 
 
-def _fingerprint(paths: Sequence[Path]) -> str:
-    """One file's SHA-256, or that of all of theirs in their order."""
-    each = [sha256_of(path) for path in paths]
-    return each[0] if len(each) == 1 else hashlib.sha256("\n".join(each).encode()).hexdigest()
+def fingerprint(sha256s: Sequence[str]) -> str:
+    """One file's SHA-256 (hex), or that of all of theirs in their order: `ModelSpec.source_sha256`."""
+    return sha256s[0] if len(sha256s) == 1 else hashlib.sha256("\n".join(sha256s).encode()).hexdigest()

@@ -1,6 +1,6 @@
 """Inception-ResNet-v1 (Szegedy et al. 2017) as facenet-pytorch has it for FaceNet (Schroff et al. 2015).
 
-Output: `embedding` (N, 512) of unit length.
+Output: `embedding` (N, dimension) of unit length.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from engines.architectures.layers import Features, Layers, Pair
 
 EPSILON = 1e-3  # of each BatchNormalization, TensorFlow's usual one
-DIMENSION = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def inception_resnet_v1(net: Layers, crops: Features) -> Mapping[str, Features]:
     for i in range(5):
         x = net.relu(_residual(net, x, f"repeat_3.{i}", BLOCK_8, scale=0.20))
     x = _residual(net, x, "block8", BLOCK_8, scale=1)
-    x = net.linear(net.flatten(net.average(x)), "last_linear", DIMENSION, bias=False)
+    x = net.linear(net.flatten(net.average(x)), "last_linear", net.dimension, bias=False)
     return {"embedding": net.unit_length(net.batch_norm(x, "last_bn", EPSILON))}
 
 

@@ -34,6 +34,7 @@ NONE = Features("", ())
 """An input that is left out."""
 Pair = int | tuple[int, int]
 """For both sides, or (height, width)."""
+Values = NDArray[np.float32]
 
 
 def _pair(value: Pair) -> tuple[int, int]:
@@ -41,13 +42,17 @@ def _pair(value: Pair) -> tuple[int, int]:
 
 
 class Layers:
-    """Writes a network layer by layer in order of execution. `name` is a module's name in PyTorch. Not thread-safe."""
+    """Writes a network layer by layer in order of execution. `name` is a module's name in PyTorch. Not thread-safe.
 
-    def __init__(self, weights: Weights) -> None:
+    `dimension` is how long an embedding is to be.
+    """
+
+    def __init__(self, weights: Weights, dimension: int = 512) -> None:
+        self.dimension = dimension
         self._graph = GraphBuilder("")
         self._weights = weights
 
-    def model(self, size: Size, add_layers: Callable[[Layers, Features], Mapping[str, Features]]) -> ModelProto:
+    def model(self, size: Size, add_layers: AddLayers) -> ModelProto:
         """The checked network that `add_layers` makes of images of `size`; it returns the outputs by name."""
         images = Features("input", (3, *size))
         outputs = add_layers(self, images)
@@ -81,18 +86,26 @@ class Layers:
         made = self._graph.op("Conv", x.name, *inputs, name=name, group=groups, dilations=(1, 1), **window)
         return Features(made, (channels, *_slid(x.shape[1:], kernel, stride, pads)))
 
-    def batch_norm(self, x: Features, name: str, epsilon: float = 1e-5) -> Features:
-        parameters = ("weight", "bias", "running_mean", "running_var")
-        inputs = [self._parameter(f"{name}.{each}", x.channels) for each in parameters]
+    def batch_norm(self, x: Features, name: str, epsilon: float = 1e-5, *, affine: bool = True) -> Features:
+        """Without `affine` it has no scale and shift of its own."""
+        if affine:
+            inputs = [self._parameter(f"{name}.{each}", x.channels) for each in ("weight", "bias")]
+        else:
+            inputs = [self._constant([value] * x.channels, np.float32).name for value in (1, 0)]
+        inputs += [self._parameter(f"{name}.{each}", x.channels) for each in ("running_mean", "running_var")]
         return Features(self._graph.op("BatchNormalization", x.name, *inputs, name=name, epsilon=epsilon), x.shape)
 
     def prelu(self, x: Features, name: str) -> Features:
-        values = self._values(f"{name}.weight", x.channels)[:, None, None]
-        slopes = self._graph.constant(values, np.float32, name=f"{name}.weight")
+        each = (x.channels, *[1] * (len(x.shape) - 1))
+        slopes = self._parameter(f"{name}.weight", x.channels, arranged=lambda values: values.reshape(each))
         return Features(self._graph.op("PRelu", x.name, slopes, name=name), x.shape)
 
     def relu(self, x: Features) -> Features:
         return self._op("Relu", x.shape, x)
+
+    def relu6(self, x: Features) -> Features:
+        """Between nought and six."""
+        return self._op("Clip", x.shape, x, self._constant(0, np.float32), self._constant(6, np.float32))
 
     def leaky_relu(self, x: Features, slope: float) -> Features:
         """A slope of zero is a plain Relu."""
@@ -100,6 +113,13 @@ class Layers:
 
     def add(self, x: Features, y: Features) -> Features:
         return self._op("Add", x.shape, x, y)
+
+    def multiply(self, x: Features, y: Features) -> Features:
+        """By as many, or by one a channel."""
+        return self._op("Mul", x.shape, x, y)
+
+    def sigmoid(self, x: Features) -> Features:
+        return self._op("Sigmoid", x.shape, x)
 
     def scale(self, x: Features, factor: float) -> Features:
         return self._op("Mul", x.shape, x, self._constant(factor, np.float32))
@@ -109,10 +129,12 @@ class Layers:
         length = sum(part.shape[0] for part in parts)
         return self._op("Concat", (length, *parts[0].shape[1:]), *parts, axis=1)
 
-    def max_pool(self, x: Features, kernel: int, *, stride: int, padding: int = 0) -> Features:
-        shape = (x.channels, *_slid(x.shape[1:], _pair(kernel), stride, _pair(padding)))
+    def max_pool(self, x: Features, kernel: int, *, stride: int, padding: int = 0, ceil: bool = False) -> Features:
+        """With `ceil` the last window of a row or column may reach over the edge."""
+        sides = [side + stride - 1 for side in x.shape[1:]] if ceil else x.shape[1:]
+        shape = (x.channels, *_slid(sides, _pair(kernel), stride, _pair(padding)))
         window: dict[str, Any] = {"kernel_shape": _pair(kernel), "pads": [padding] * 4, "strides": _pair(stride)}
-        return self._op("MaxPool", shape, x, **window)
+        return self._op("MaxPool", shape, x, **window, **({"ceil_mode": 1} if ceil else {}))
 
     def average(self, x: Features) -> Features:
         """The mean over height and width."""
@@ -134,16 +156,19 @@ class Layers:
         target = self._constant([0, -1, values], np.int64)
         return self._op("Reshape", (prod(x.shape) // values, values), last, target)
 
-    def softmax(self, x: Features) -> Features:
-        return self._op("Softmax", x.shape, x, axis=-1)
+    def columns_first(self, x: Features) -> Features:
+        """(width, height, channels)."""
+        return self._op("Transpose", x.shape[::-1], x, perm=[0, 3, 2, 1])
+
+    def softmax(self, x: Features, axis: int = -1) -> Features:
+        return self._op("Softmax", x.shape, x, axis=axis)
 
     def linear(self, x: Features, name: str, values: int, *, bias: bool = True) -> Features:
         """A fully connected layer on a flat input."""
         if bias:
             inputs = self._parameter(f"{name}.weight", values, x.channels), self._parameter(f"{name}.bias", values)
             return Features(self._graph.op("Gemm", x.name, *inputs, name=name, transB=1), (values,))
-        columns = self._values(f"{name}.weight", values, x.channels).T
-        weight = self._graph.constant(columns, np.float32, name=f"{name}.weight")
+        weight = self._parameter(f"{name}.weight", values, x.channels, arranged=np.transpose)
         return Features(self._graph.op("MatMul", x.name, weight, name=name), (values,))
 
     def unit_length(self, x: Features) -> Features:
@@ -161,14 +186,33 @@ class Layers:
         name = f"Constant_{len(self._graph.initializers)}"
         return Features(self._graph.constant(values, dtype, name=name), ())
 
-    def _parameter(self, name: str, *shape: int) -> str:
-        return self._graph.constant(self._values(name, *shape), np.float32, name=name)
-
-    def _values(self, name: str, *shape: int) -> NDArray[np.float32]:
+    def _parameter(self, name: str, *shape: int, arranged: Callable[[Values], Values] = lambda values: values) -> str:
+        """The parameter of that name and shape, stored as `arranged` lays it out."""
         values = self._weights(name, shape)
         if values.shape != shape:
             raise ModelError(f"the weights of {name!r} have the shape {values.shape}, not {shape}")
-        return values
+        return self._graph.constant(arranged(values), np.float32, name=name)
+
+
+class Needs(Layers):
+    """Writes nothing down but the shape of each parameter that a network needs, by name."""
+
+    def __init__(self, dimension: int = 512) -> None:
+        super().__init__(lambda name, shape: np.empty(0, np.float32), dimension)
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def of(self, size: Size, add_layers: AddLayers) -> dict[str, tuple[int, ...]]:
+        """What the network of `add_layers` for images of `size` needs."""
+        add_layers(self, Features("input", (3, *size)))
+        return self.shapes
+
+    def _parameter(self, name: str, *shape: int, arranged: Callable[[Values], Values] = lambda values: values) -> str:
+        self.shapes[name] = shape
+        return name
+
+
+AddLayers = Callable[[Layers, Features], Mapping[str, Features]]
+"""A network: adds its layers to what takes images, and returns the outputs by name."""
 
 
 def _slid(sides: Sequence[int], kernel: tuple[int, int], stride: int, padding: tuple[int, int]) -> tuple[int, ...]:

@@ -15,10 +15,17 @@ from engines.base import ModelError
 Weights = Callable[[str, tuple[int, ...]], NDArray[np.float32]]
 """Gives the parameter or buffer of that name, as PyTorch calls it (`body.stage1.0.0.weight`), in that shape."""
 
-RESIDUAL_ENDS = ("bn3.weight", "layers.2.layers.1.weight")
-"""The last scale of a residual branch in ResNet and IResNet, and in MobileFaceNet."""
+RESIDUAL_ENDS = (
+    "bn3.weight",
+    "layers.2.layers.1.weight",
+    "project.bn.weight",
+    "conv.3.weight",
+    "res_layer.4.weight",
+    "res_layer.5.weight",
+)
+"""The last scale of a residual branch in ResNet and the IResNets, and in the MobileFaceNets."""
 SLOPES = ("prelu.weight", "layers.2.weight")
-"""PReLU's slopes in IResNet and in MobileFaceNet."""
+"""PReLU's slopes in IResNet and in the MobileFaceNets."""
 
 
 def given_weights(state: Mapping[str, NDArray[Any]]) -> Weights:

@@ -134,9 +134,10 @@ def test_a_recipe_is_written_once(tmp_path: Path) -> None:
     assert (folder / "weights.npz").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - {"arcface_r50", "arcface_r100"}))
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if not name.startswith(("arcface_r", "adaface_"))])
 def test_pytorch_knows_the_operations_of_our_architectures(name: str) -> None:
-    assert {node.op_type for node in build(name).graph.node} <= operations()
+    network = build(name, weights=lambda parameter, shape: np.zeros(shape, np.float32))
+    assert {node.op_type for node in network.graph.node} <= operations()
 
 
 def test_every_operation_has_a_case() -> None:
