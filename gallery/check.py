@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from gallery import face_records
 from gallery.index import FlatIndex
+from gallery.projection import Projections
 from gallery.records import CollectionRow
+from gallery.types import CollectionNotFoundError
 
 
-def differences(connection: sqlite3.Connection, row: CollectionRow, index: FlatIndex) -> Iterator[str]:
+def check(projections: Projections, names: Iterable[str]) -> list[str]:
+    """The differences in the collections called so; one that is gone by now has none."""
+    found: list[str] = []
+    for name in names:
+        with suppress(CollectionNotFoundError), projections.current(name) as view:
+            found.extend(_differences(view.connection, view.row, view.index))
+    return found
+
+
+def _differences(connection: sqlite3.Connection, row: CollectionRow, index: FlatIndex) -> Iterator[str]:
     """One line for each difference between the index's rows, or the collection's counts, and the tables."""
     collection, seen = row.collection, set[int]()
     for face, identity, embedding in index.rows():

@@ -1,4 +1,4 @@
-"""Enrolling: the one transaction that makes a face findable."""
+"""Enrolling: the one transaction that makes a face findable, be it asked for once or again."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gallery import face_records, records
+from gallery import answers, face_records, records
 from gallery.names import check_embeddings
 from gallery.records import CollectionRow, IdentityRow
-from gallery.types import EnrolledFace, Enrolment, Metadata, NewFace
+from gallery.types import EnrolledFace, Enrolment, Idempotency, Metadata, NewFace
 
 
 def enroll(
@@ -28,6 +28,26 @@ def enroll(
         owner = known if metadata is None else records.set_metadata(connection, known, metadata)
     enrolled = tuple(_enroll_face(connection, row, owner, face) for face in faces)
     return Enrolment(name, created=known is None, faces=enrolled), owner
+
+
+def enroll_once(
+    connection: sqlite3.Connection,
+    row: CollectionRow,
+    name: str,
+    faces: Sequence[NewFace],
+    metadata: Metadata | None,
+    idempotency: Idempotency,
+    *,
+    at: float,
+) -> bytes:
+    """The answer stored under the key, or that of enrolling now, `at` (s), which is stored then."""
+    stored = answers.recall(connection, row.key, idempotency.key, idempotency.fingerprint, since=0)
+    if stored is not None:
+        return stored
+    done, owner = enroll(connection, row, name, faces, metadata)
+    answer = idempotency.render(done)
+    answers.remember(connection, row.key, idempotency.key, idempotency.fingerprint, owner, answer, at=at)
+    return answer
 
 
 def _enroll_face(connection: sqlite3.Connection, row: CollectionRow, owner: IdentityRow, face: NewFace) -> EnrolledFace:

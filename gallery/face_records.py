@@ -84,10 +84,38 @@ def has_face(connection: sqlite3.Connection, collection_key: int, face_id: bytes
 
 def remove_face(connection: sqlite3.Connection, owner: IdentityRow, face_id: str) -> None:
     """Removes the face, its crop, and the stored answers that tell of it."""
-    connection.execute("DELETE FROM faces WHERE key = ?", (_face_key(connection, owner, face_id),))
-    statement = "DELETE FROM idempotency WHERE identity = ? AND instr(answer, CAST(? AS BLOB))"
-    connection.execute(statement, (owner.key, face_id))
+    _remove(connection, _face_key(connection, owner, face_id), owner.key, face_id)
     erase.promise(connection, bytes.fromhex(face_id))
+
+
+def _remove(connection: sqlite3.Connection, key: int, identity_key: int, face_id: str) -> None:
+    connection.execute("DELETE FROM faces WHERE key = ?", (key,))
+    statement = "DELETE FROM idempotency WHERE identity = ? AND instr(answer, CAST(? AS BLOB))"
+    connection.execute(statement, (identity_key, face_id))
+
+
+_WITHOUT_CROP = "WHERE faces.collection = ? AND NOT EXISTS (SELECT 1 FROM crops WHERE face = faces.key)"
+
+
+def without_crop(connection: sqlite3.Connection, collection_key: int, names: int = 5) -> tuple[int, tuple[str, ...]]:
+    """How many faces have no crop, and some of the people whose faces they are."""
+    count: int = connection.execute(f"SELECT count(*) FROM faces {_WITHOUT_CROP}", (collection_key,)).fetchone()[0]
+    statement = (
+        f"SELECT DISTINCT name FROM faces JOIN identities ON identities.key = identity {_WITHOUT_CROP} LIMIT {names}"
+    )
+    return count, tuple(name for (name,) in connection.execute(statement, (collection_key,)))
+
+
+def remove_without_crop(connection: sqlite3.Connection, collection_key: int) -> int:
+    """Removes the faces that have no crop, and the stored answers that tell of them; how many there were."""
+    statement, removed = f"SELECT key, identity, id FROM faces {_WITHOUT_CROP} LIMIT 1000", 0
+    while found := connection.execute(statement, (collection_key,)).fetchall():
+        for key, identity, face_id in found:
+            _remove(connection, key, identity, face_id.hex())
+        removed += len(found)
+    if removed:
+        erase.promise(connection)
+    return removed
 
 
 def crop(connection: sqlite3.Connection, owner: IdentityRow, face_id: str) -> bytes | None:
@@ -114,11 +142,15 @@ def faces_of(connection: sqlite3.Connection, identity_key: int, after: int, limi
     return [FaceRow(*row) for row in connection.execute(statement, (identity_key, after, limit))]
 
 
-def embeddings_of(connection: sqlite3.Connection, identity_key: int) -> tuple[list[str], NDArray[np.float32]]:
-    """Ids and embeddings, (n, D) float32, of an identity's faces."""
+def nearest(connection: sqlite3.Connection, owner: IdentityRow, query: NDArray[np.float32]) -> tuple[float, str]:
+    """The best cosine of the (D,) float32 unit query to the identity's faces, and that face's id."""
     statement = "SELECT id, embedding FROM faces WHERE identity = ? ORDER BY key"
-    rows = connection.execute(statement, (identity_key,)).fetchall()
-    return [row[0].hex() for row in rows], from_blobs([row[1] for row in rows])
+    rows = connection.execute(statement, (owner.key,)).fetchall()
+    if not rows:
+        raise FaceNotFoundError(f"identity {owner.name!r} has no face left; enrol one")
+    similarities = from_blobs([blob for _, blob in rows]) @ query
+    best = int(similarities.argmax())
+    return float(similarities[best].clip(-1, 1)), rows[best][0].hex()
 
 
 def match(connection: sqlite3.Connection, face_key: int, similarity: float) -> Match:

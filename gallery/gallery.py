@@ -7,24 +7,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery import answers, check, cursors, enrolment, erase, face_records, records, transfer
+from gallery import answers, check, cursors, enrolment, erase, face_records, records, reembed, transfer
 from gallery.names import check_collection, check_embeddings, check_identity
 from gallery.projection import Projections
 from gallery.records import CollectionRow, IdentityRow
+from gallery.reembed import Target
 from gallery.store import Store
 from gallery.types import (
     Collection,
     CollectionExistsError,
-    CollectionNotFoundError,
     Enrolment,
     EraseIncompleteError,
-    FaceNotFoundError,
     Idempotency,
     Identity,
     Imported,
@@ -32,6 +30,8 @@ from gallery.types import (
     Metadata,
     NewFace,
     Page,
+    Reembedded,
+    Survey,
 )
 
 MAX_PAGE = 1000
@@ -75,9 +75,7 @@ class Gallery:
     def __enter__(self) -> Gallery:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -99,7 +97,7 @@ class Gallery:
             return records.collection(connection, check_collection(name)).collection
 
     def create_collection(self, name: str, embedder: str, dimension: int) -> Collection:
-        """Bound for life to the embedder with that digest; raises CollectionExistsError."""
+        """Bound to the embedder with that digest; raises CollectionExistsError."""
         with self._store.write() as connection:
             if records.find_collection(connection, check_collection(name)):
                 raise CollectionExistsError(f"there is already a collection {name!r}")
@@ -157,13 +155,8 @@ class Gallery:
         with self._store.write() as connection:
             row = records.collection(connection, check_collection(collection)).made_by(embedder)
             answers.forget(connection, before=now - self._idempotency_ttl_s)
-            stored = answers.recall(connection, row.key, idempotency.key, idempotency.fingerprint, since=0)
-            if stored is not None:
-                return stored
-            done, owner = enrolment.enroll(connection, row, check_identity(identity), faces, metadata)
-            answer = idempotency.render(done)
-            answers.remember(connection, row.key, idempotency.key, idempotency.fingerprint, owner, answer, at=now)
-            return answer
+            name = check_identity(identity)
+            return enrolment.enroll_once(connection, row, name, faces, metadata, idempotency, at=now)
 
     def recall(self, collection: str, key: str, fingerprint: str) -> bytes | None:
         """The answer `enroll_once` stored, None if there is none; raises IdempotencyConflictError."""
@@ -179,8 +172,8 @@ class Gallery:
         """For each row of (n, D) float32 unit embeddings at most `top_k` different identities, best first, whose best
         face has a cosine of at least `threshold`, a number or what gives one for the number of identities searched.
         Exact. Raises ModelMismatchError and InvalidEmbeddingError."""
-        with self._projections.current(check_collection(collection)) as view:
-            queries = check_embeddings(embeddings, view.row.made_by(embedder).collection.dimension)
+        with self._projections.current(check_collection(collection), embedder=embedder) as view:
+            queries = check_embeddings(embeddings, view.row.collection.dimension)
             if callable(threshold):
                 threshold = threshold(view.row.collection.identities)
             if top_k < 1 or not -1 <= threshold <= 1:
@@ -198,13 +191,7 @@ class Gallery:
         with self._store.read() as connection:
             row = records.collection(connection, check_collection(collection)).made_by(embedder)
             query = check_embeddings(embedding[np.newaxis], row.collection.dimension)[0]
-            owner = records.identity(connection, row, check_identity(identity))
-            ids, embeddings = face_records.embeddings_of(connection, owner.key)
-        if not ids:
-            raise FaceNotFoundError(f"identity {owner.name!r} has no face left; enrol one")
-        similarities = embeddings @ query
-        best = int(similarities.argmax())
-        return float(similarities[best].clip(-1, 1)), ids[best]
+            return face_records.nearest(connection, records.identity(connection, row, check_identity(identity)), query)
 
     # --- identities
 
@@ -221,9 +208,9 @@ class Gallery:
         after = cursors.decode(cursor)
         with self._store.read() as connection:
             row = records.collection(connection, check_collection(collection))
-            found = records.identities_after(connection, row.key, after, limit + 1)
-            page = tuple(face_records.described(connection, owner) for owner in found[:limit])
-        return Page(page, cursors.encode(found[limit - 1].key) if len(found) > limit else None)
+            owners = records.identities_after(connection, row.key, after, limit + 1)
+            page = tuple(face_records.described(connection, owner) for owner in owners[:limit])
+        return Page(page, cursors.encode(owners[limit - 1].key) if len(owners) > limit else None)
 
     def update_identity(
         self, collection: str, name: str, *, new_name: str | None = None, metadata: Metadata | None = None
@@ -279,6 +266,23 @@ class Gallery:
         """
         return transfer.imported(self._store, lines, embedder=embedder, collection=collection)
 
+    # --- another embedder
+
+    def survey(self, collection: str) -> Survey:
+        """What `reembed` would have to go by. Reads all crops, in many short transactions."""
+        return reembed.survey(self._store, check_collection(collection))
+
+    def reembed(self, collection: str, target: Target, *, made_by: str, drop_without_crop: bool = False) -> Reembedded:
+        """Makes all embeddings anew from the crops kept, and binds the collection to the target's embedder, all at once
+        for whoever reads. Identities, face ids, metadata, pictures' digests and crops stay; what is enrolled meanwhile
+        is made anew too. May be run again after a crash, or twice at once.
+
+        Raises ReembedRefusedError where faces have no crop, unless they are to be dropped (their identities stay),
+        ModelMismatchError if the collection is not `made_by`'s (any more), EraseIncompleteError, and what `embed` does.
+        """
+        work = reembed.Reembedding(self._store, check_collection(collection), target, made_by, drop=drop_without_crop)
+        return work.run(self._erase_timeout_s)
+
     # --- health
 
     def ready(self) -> None:
@@ -287,11 +291,7 @@ class Gallery:
 
     def check(self) -> list[str]:
         """What differs between this process's index and the database, row by row; [] when nothing does."""
-        found: list[str] = []
-        for collection in self.collections():
-            with suppress(CollectionNotFoundError), self._projections.current(collection.name) as view:
-                found.extend(check.differences(view.connection, view.row, view.index))
-        return found
+        return check.check(self._projections, [collection.name for collection in self.collections()])
 
 
 def _owner(connection: sqlite3.Connection, collection: str, name: str) -> tuple[CollectionRow, IdentityRow]:

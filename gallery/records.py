@@ -32,7 +32,10 @@ class CollectionRow(NamedTuple):
         if embedder != self.collection.embedder:
             raise ModelMismatchError(
                 f"collection {self.collection.name!r} holds embeddings of model {self.collection.embedder}, "
-                f"not of {embedder}: use that model, or another collection"
+                f"not of {embedder}: use that model, or another collection, or make its embeddings anew",
+                collection=self.collection.name,
+                made_by=self.collection.embedder,
+                asked=embedder,
             )
         return self
 
@@ -72,6 +75,17 @@ def collection(connection: sqlite3.Connection, name: str) -> CollectionRow:
     if row := find_collection(connection, name):
         return row
     raise CollectionNotFoundError(f"there is no collection {name!r}; create it first")
+
+
+def again(connection: sqlite3.Connection, row: CollectionRow) -> CollectionRow:
+    """The collection as it is now; raises CollectionNotFoundError, ModelMismatchError if it is another embedder's now.
+
+    For work in several transactions, which could otherwise mix two embedders' embeddings.
+    """
+    found = collection(connection, row.collection.name)
+    if found.key != row.key:
+        raise CollectionNotFoundError(f"collection {row.collection.name!r} was deleted meanwhile")
+    return found.made_by(row.collection.embedder)
 
 
 def add_collection(connection: sqlite3.Connection, name: str, embedder: str, dimension: int) -> None:

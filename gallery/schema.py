@@ -98,9 +98,22 @@ BEGIN
 END;
 """
 
+# New embeddings, gathered beside the faces until a collection has them all (see reembed.py). It came without a new
+# version: a program that does not know it may use the database, for a face that goes takes its row along.
+_GATHERED = """
+CREATE TABLE IF NOT EXISTS reembedded (
+    face INTEGER NOT NULL REFERENCES faces ON DELETE CASCADE,
+    tag BLOB NOT NULL,
+    id BLOB NOT NULL,
+    embedder TEXT NOT NULL,
+    embedding BLOB NOT NULL,
+    PRIMARY KEY (face, embedder)
+)
+"""
+
 
 def create(connection: sqlite3.Connection) -> None:
-    """Makes the tables in an empty database, inside the caller's transaction; StorageError for a newer version."""
+    """Makes the tables that are missing, inside the caller's transaction; StorageError for a newer version."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise StorageError(
@@ -111,6 +124,7 @@ def create(connection: sqlite3.Connection) -> None:
         for statement in _statements():
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute(_GATHERED)
 
 
 def _statements() -> list[str]:

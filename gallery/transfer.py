@@ -45,7 +45,8 @@ _Row = TypeVar("_Row", IdentityRow, FaceRow)
 def exported(store: Store, name: str) -> Iterator[dict[str, Any]]:
     """The collection's records. Each page is read by itself, so no erase waits for a slow reader of this.
 
-    An identity goes out under the name it has when its turn comes; one erased before its turn does not.
+    An identity goes out under the name it has when its turn comes; one erased before its turn does not. Raises
+    ModelMismatchError when the collection becomes another embedder's on the way.
     """
     with store.read() as connection:
         row = records.collection(connection, name)
@@ -58,10 +59,10 @@ def exported(store: Store, name: str) -> Iterator[dict[str, Any]]:
         "dimension": about.dimension,
     }
     identities = faces = 0
-    for identity in _paged(store, records.identities_after, row.key):
+    for identity in _paged(store, row, records.identities_after, row.key):
         identities += 1
         yield _identity_record(identity)
-        for face in _paged(store, face_records.faces_of, identity.key):
+        for face in _paged(store, row, face_records.faces_of, identity.key):
             faces += 1
             yield _face_record(face)
     yield {"type": "end", "identities": identities, "faces": faces}
@@ -99,6 +100,7 @@ class _Arrival:
         self._ended = False
 
     def take(self, connection: sqlite3.Connection, batch: list[tuple[int, Record]]) -> None:
+        records.again(connection, self._row)
         if self._owner and records.find_tag(connection, self._row.key, self._owner.tag) is None:
             raise IdentityNotFoundError(f"identity {self._owner.name!r} was deleted while it was imported")
         for number, record in batch:
@@ -160,11 +162,15 @@ class _Arrival:
 
 
 def _paged(
-    store: Store, page_after: Callable[[sqlite3.Connection, int, int, int], list[_Row]], inside: int
+    store: Store,
+    row: CollectionRow,
+    page_after: Callable[[sqlite3.Connection, int, int, int], list[_Row]],
+    inside: int,
 ) -> Iterator[_Row]:
     last = 0
     while True:
         with store.read() as connection:
+            records.again(connection, row)
             page = page_after(connection, inside, last, _PAGE)
         if not page:
             return
@@ -200,7 +206,10 @@ def _checked_header(header: Record, embedder: str) -> tuple[str, int]:
     if header["embedder"] != embedder:
         raise ModelMismatchError(
             f"the export holds embeddings of model {header['embedder']}, not of {embedder}: use that model, or enrol "
-            "the pictures again"
+            "the pictures again",
+            collection=None,
+            made_by=str(header["embedder"]),
+            asked=embedder,
         )
     return str(header["collection"]), int(header["dimension"])
 

@@ -14,7 +14,7 @@ Metadata = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A tenant's faces, bound for life to the embedder whose digest made its embeddings."""
+    """A tenant's faces, bound to the embedder whose digest made all its embeddings (until `Gallery.reembed`)."""
 
     name: str
     embedder: str
@@ -102,6 +102,29 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """What a collection keeps that embeddings could be made from anew.
+
+    `named` are a few of those who have a face without a crop. `crop_sizes` counts the crops of each (height, width) in
+    px; (0, 0) are those that are no PNG.
+    """
+
+    collection: Collection
+    without_crop: int
+    named: tuple[str, ...]
+    crop_sizes: Mapping[tuple[int, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Reembedded:
+    """What `Gallery.reembed` did: how many faces have a new embedding, and how many were dropped for want of a crop."""
+
+    collection: str
+    faces: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class Idempotency:
     """Makes an enrolment safe to repeat: `render` gives the answer's bytes, stored in the same transaction under `key`.
 
@@ -124,7 +147,20 @@ class CollectionExistsError(GalleryError): ...
 
 
 class ModelMismatchError(GalleryError):
-    """The collection was made by another embedder; embeddings of two models cannot be compared."""
+    """The collection was made by another embedder; embeddings of two models cannot be compared.
+
+    `made_by` and `asked` are the two embedders' digests, `collection` is its name, None for an export.
+    """
+
+    def __init__(self, message: str, *, collection: str | None, made_by: str, asked: str) -> None:
+        super().__init__(message)
+        self.collection = collection
+        self.made_by = made_by
+        self.asked = asked
+
+
+class ReembedRefusedError(GalleryError):
+    """What the collection keeps does not do to make its embeddings anew; nothing in it was changed."""
 
 
 class IdentityNotFoundError(GalleryError): ...

@@ -12,12 +12,13 @@ import typer
 
 from app.cli.options import Collection, DataDir, settings_from
 from app.cli.output import say
+from app.cli.reembed import reembed
 
 if TYPE_CHECKING:
     from gallery.gallery import Gallery
     from gallery.types import Identity
 
-cli = typer.Typer(help="List, show, rename, delete, export and import identities.", no_args_is_help=True)
+cli = typer.Typer(help="List, show, rename, delete, export, import and re-embed identities.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="IDENTITY", show_default=False)]
 
 
@@ -93,13 +94,17 @@ def import_(
     data_dir: DataDir = None,
 ) -> None:
     """Read an export back. Safe to repeat: what is there already is skipped."""
-    from app.build import model_store, open_gallery
+    from app.build import embedder_of, model_store, open_gallery
+    from app.embedders import Embedders
     from app.transfer import import_lines
 
     settings = settings_from(data_dir=data_dir)
-    embedder = model_store(settings).get(settings.embedder).digest
-    with open_gallery(settings) as gallery:
-        say(import_lines(gallery, file, embedder, collection))
+    embedders = Embedders(model_store(settings), embedder_of(settings))
+    with open_gallery(settings) as gallery, embedders.naming():
+        say(import_lines(gallery, file, embedders.loaded.digest, collection))
+
+
+cli.command()(reembed)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,28 @@ from numpy.typing import NDArray
 
 from gallery import index as index_module
 from gallery.gallery import Gallery
-from gallery.types import FaceNotFoundError, IdentityExistsError, IdentityNotFoundError, NewFace
+from gallery.reembed import Target
+from gallery.types import (
+    FaceNotFoundError,
+    IdentityExistsError,
+    IdentityNotFoundError,
+    ModelMismatchError,
+    NewFace,
+)
 
-EMBEDDER = "digest-of-the-embedder"
 HANDLES = st.integers(0, 1)
 NAMES = st.sampled_from(["alice", "bob", "carol", "dave", "Zoë"])
 NUMBERS = st.integers(0, 12)
 
 
-def vector(number: int) -> NDArray[np.float32]:
-    row = np.random.default_rng(number).standard_normal(8).astype(np.float32)
+def vector(number: int, epoch: int) -> NDArray[np.float32]:
+    """What the embedder of that epoch makes of face `number`: 8 or 7 numbers."""
+    row = np.random.default_rng([number, epoch]).standard_normal(8 - epoch % 2).astype(np.float32)
     return np.divide(row, np.linalg.norm(row), dtype=np.float32)
+
+
+def digest(epoch: int) -> str:
+    return f"digest of embedder {epoch}"
 
 
 class Person:
@@ -44,8 +56,16 @@ class GalleryMachine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(index_module, "SEGMENT_ROWS", 3)
         self.handles = [self.opened(), self.opened()]
-        self.handles[0].create_collection("people", EMBEDDER, 8)
+        self.epoch = 0
+        self.handles[0].create_collection("people", self.embedder, 8)
         self.people: dict[str, Person] = {}
+
+    @property
+    def embedder(self) -> str:
+        return digest(self.epoch)
+
+    def vector(self, number: int) -> NDArray[np.float32]:
+        return vector(number, self.epoch)
 
     def opened(self) -> Gallery:
         return Gallery(self.folder, keep_changes=4)  # so short that a handle often falls behind it
@@ -59,8 +79,11 @@ class GalleryMachine(RuleBasedStateMachine):
 
     @rule(handle=HANDLES, name=NAMES, numbers=st.lists(NUMBERS, min_size=1, max_size=3))
     def enroll(self, handle: int, name: str, numbers: list[int]) -> None:
-        faces = [NewFace(vector(number), hashlib.sha256(b"%d" % number).hexdigest()) for number in numbers]
-        done = self.handles[handle].enroll("people", name, faces, embedder=EMBEDDER)
+        faces = [
+            NewFace(self.vector(number), hashlib.sha256(b"%d" % number).hexdigest(), {}, b"%d" % number)
+            for number in numbers
+        ]
+        done = self.handles[handle].enroll("people", name, faces, embedder=self.embedder)
         assert done.created == (name not in self.people)
         person = self.people.setdefault(name, Person())
         for number, face in zip(numbers, done.faces, strict=True):
@@ -103,6 +126,19 @@ class GalleryMachine(RuleBasedStateMachine):
             self.handles[handle].delete_face("people", name, face_id)
 
     @rule(handle=HANDLES)
+    def reembed(self, handle: int) -> None:
+        new = self.epoch + 1
+
+        def embed(pngs: Sequence[bytes]) -> NDArray[np.float32]:
+            return np.stack([vector(int(png), new) for png in pngs])
+
+        target = Target(digest(new), 8 - new % 2, embed, batch=2)
+        self.handles[handle].reembed("people", target, made_by=self.embedder)
+        self.epoch = new
+        with pytest.raises(ModelMismatchError):
+            self.handles[1 - handle].reembed("people", target, made_by=digest(new - 1))
+
+    @rule(handle=HANDLES)
     def reopen(self, handle: int) -> None:
         self.handles[handle].close()
         self.handles[handle] = self.opened()
@@ -114,34 +150,36 @@ class GalleryMachine(RuleBasedStateMachine):
         threshold=st.sampled_from([-1.0, 0.2, 0.999]),
     )
     def search(self, handle: int, number: int, top_k: int, threshold: float) -> None:
-        query = vector(number)
+        query = self.vector(number)
         best = {
-            name: max(float(vector(face) @ query) for face in person.faces.values())
+            name: max(float(self.vector(face) @ query) for face in person.faces.values())
             for name, person in self.people.items()
             if person.faces
         }
         expected = sorted((similarity for similarity in best.values() if similarity >= threshold), reverse=True)
         found = self.handles[handle].search(
-            "people", query[np.newaxis], embedder=EMBEDDER, top_k=top_k, threshold=threshold
+            "people", query[np.newaxis], embedder=self.embedder, top_k=top_k, threshold=threshold
         )[0]
         assert [match.similarity for match in found] == pytest.approx(expected[:top_k], abs=1e-5)
         assert len({match.identity for match in found}) == len(found)
         for match in found:
             person = self.people[match.identity]
             assert match.metadata == person.metadata
-            assert float(vector(person.faces[match.face_id]) @ query) == pytest.approx(match.similarity, abs=1e-5)
+            assert float(self.vector(person.faces[match.face_id]) @ query) == pytest.approx(match.similarity, abs=1e-5)
 
     @rule(handle=HANDLES, name=NAMES, number=NUMBERS)
     def compare(self, handle: int, name: str, number: int) -> None:
         if name not in self.people:
             with pytest.raises(IdentityNotFoundError):
-                self.handles[handle].similarity("people", name, vector(number), embedder=EMBEDDER)
+                self.handles[handle].similarity("people", name, self.vector(number), embedder=self.embedder)
         elif not self.people[name].faces:
             with pytest.raises(FaceNotFoundError):
-                self.handles[handle].similarity("people", name, vector(number), embedder=EMBEDDER)
+                self.handles[handle].similarity("people", name, self.vector(number), embedder=self.embedder)
         else:
-            similarity, face_id = self.handles[handle].similarity("people", name, vector(number), embedder=EMBEDDER)
-            best = max(float(vector(face) @ vector(number)) for face in self.people[name].faces.values())
+            similarity, face_id = self.handles[handle].similarity(
+                "people", name, self.vector(number), embedder=self.embedder
+            )
+            best = max(float(self.vector(face) @ self.vector(number)) for face in self.people[name].faces.values())
             assert similarity == pytest.approx(best, abs=1e-5)
             assert face_id in self.people[name].faces
 
