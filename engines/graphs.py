@@ -102,6 +102,11 @@ def producer(graph: GraphProto, name: str) -> NodeProto | None:
     return next((node for node in graph.node if name in node.output), None)
 
 
+def producers(graph: GraphProto) -> dict[str, NodeProto]:
+    """The nodes by the names of the tensors they write."""
+    return {name: node for node in graph.node for name in node.output}
+
+
 def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
     """A node's attribute as a Python value (strings as bytes), or `default` where it is not set."""
     return next((helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name), default)
@@ -139,10 +144,11 @@ def load(path: Path) -> ModelProto:
         raise ModelError(f"cannot read {path} as ONNX: {error}") from error
 
 
-def digest(models: Mapping[Size, ModelProto]) -> str:
+def digest(models: Mapping[Size, ModelProto], crop: str = "") -> str:
     """The fingerprint of one network in all its sizes: SHA-256 in hex, the same whatever the files say of themselves.
 
-    Covers each size's graph, operator sets and IR version; not `metadata_props`, so that a new threshold table or a
+    `crop` tells how faces are cut out for it, where that is not by the template: other crops, other embeddings. Beside
+    it, covers each size's graph, operator sets and IR version; not `metadata_props`, so that a new threshold table or a
     corrected licence does not make another network of it.
     """
     combined = hashlib.sha256()
@@ -150,4 +156,5 @@ def digest(models: Mapping[Size, ModelProto]) -> str:
         bare = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=model.graph)
         graph_sha256 = hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
         combined.update(f"{height}x{width} {graph_sha256}\n".encode())
+    combined.update(crop.encode())
     return combined.hexdigest()

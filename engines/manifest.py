@@ -63,6 +63,11 @@ class ModelSpec:
         return tuple(file.size for file in self.files)
 
 
+def crop_of(spec: ModelSpec) -> str:
+    """How faces are cut out for an embedder, as its digest covers it: nothing for the template's crops."""
+    return "" if spec.crop == "template" else f"{spec.crop} {spec.margin_px}\n"
+
+
 def file_name(size: Size) -> str:
     """The name of one size's graph in its model's folder."""
     return f"{size[0]}x{size[1]}.onnx"

@@ -9,19 +9,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines import model_folder
 from engines.base import ModelError, RuntimeMissingError
 from engines.families import Size
 from engines.manifest import (
     MANIFEST,
     ModelFile,
     ModelSpec,
+    crop_of,
     description_of,
     file_name,
     read_manifest,
@@ -63,15 +64,15 @@ class ModelStore:
 
     def list(self) -> Specs:
         """All models by name; ModelError when a manifest cannot be read."""
-        return [read_manifest(folder) for _, folder in sorted(self._found().items())]
+        return [spec for _, folder in sorted(self._found().items()) if (spec := _read(folder))]
 
     def get(self, name: str) -> ModelSpec:
         """The model called `name`; ModelError naming the known ones."""
         found = self._found()
-        if name not in found:
-            known = ", ".join(sorted(found)) or "none"
+        if name not in found or (spec := _read(found[name])) is None:
+            known = ", ".join(sorted(found.keys() - {name})) or "none"
             raise ModelError(f"no model {name!r} in {', '.join(map(str, self.folders))}: known are {known}")
-        return read_manifest(found[name])
+        return spec
 
     def verify(self, name: str) -> ModelSpec:
         """The model called `name`, after comparing all its bytes with its manifest; ModelError says what differs.
@@ -97,13 +98,19 @@ class ModelStore:
             raise ModelError(f"model name {name!r}: 1 to 64 of letters, digits, '_', '-', '.'; a letter or digit first")
         if not replace and name in self._found():
             raise ModelError(f"there is a model {name!r} already: give another name, or say that it be replaced")
-        last = self.folders[-1]
-        last.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".importing-", dir=last) as work:
-            fresh = Path(work) / "new"
-            fresh.mkdir()
-            yield fresh
-            _move_into_place(fresh, last / name, aside=Path(work) / "old", replace=replace)
+        with model_folder.appearing(self.folders[-1] / name, replace=replace) as folder:
+            yield folder
+
+    def remove(self, name: str) -> None:
+        """Takes the model out of the store's last folder; for readers it is there whole, or not at all.
+
+        Raises ModelError for a model that is not there, or only in another folder: what ships stays.
+        """
+        folder = self._found().get(name)
+        if folder is None or folder.parent != self.folders[-1]:
+            self.get(name)
+            raise ModelError(f"model {name!r} comes with the source: only what was imported can be removed")
+        model_folder.remove(folder)
 
     def _found(self) -> dict[str, Path]:
         return {
@@ -113,6 +120,16 @@ class ModelStore:
             for entry in folder.iterdir()
             if SAFE_NAME.fullmatch(entry.name) and (entry / MANIFEST).is_file()
         }
+
+
+def _read(folder: Path) -> ModelSpec | None:
+    """The model in `folder`; None where it was removed since it was found there."""
+    try:
+        return read_manifest(folder)
+    except ModelError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
 
 
 def require_onnx() -> None:
@@ -132,7 +149,7 @@ def _verify_graphs(spec: ModelSpec) -> None:
         differing = sorted(key for key in said | expected if said.get(key) != expected.get(key))
         if differing:
             raise ModelError(f"{file.path} and its manifest do not say the same of {', '.join(differing)}")
-    if (found := graphs.digest(models)) != spec.digest:
+    if (found := graphs.digest(models, crop_of(spec))) != spec.digest:
         raise ModelError(f"model {spec.name!r} has the digest {found}, its manifest says {spec.digest}")
 
 
@@ -159,24 +176,19 @@ def write_model(spec: ModelSpec, models: dict[Size, ModelProto], store: ModelSto
             path = folder / file_name(size)
             path.write_bytes(model.SerializeToString(deterministic=True))
             files.append(ModelFile(path, size, sha256_of(path), path.stat().st_size))
-        write_manifest(dataclasses.replace(spec, files=tuple(files), digest=graphs.digest(models)), folder)
+        write_manifest(
+            dataclasses.replace(spec, files=tuple(files), digest=graphs.digest(models, crop_of(spec))), folder
+        )
     return store.get(spec.name)
-
-
-def _move_into_place(fresh: Path, target: Path, aside: Path, *, replace: bool) -> None:
-    if replace and target.exists():
-        target.rename(aside)
-    try:
-        fresh.rename(target)
-    except OSError as error:
-        if aside.exists():
-            aside.rename(target)
-        raise ModelError(f"cannot put the model at {target}: {error.strerror}") from error
 
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file in hex; ModelError when it cannot be read."""
+    found = hashlib.sha256()
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            while chunk := file.read(2**20):
+                found.update(chunk)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    return found.hexdigest()

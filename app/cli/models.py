@@ -4,26 +4,51 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from app.cli.model_lines import all_of, all_of_offer, line_of, line_of_offer, line_of_pack
 from app.cli.options import DataDir, given, settings_from
 from app.cli.output import say
+from app.cli.pull import pull
 
 if TYPE_CHECKING:
-    from engines.models import ModelSpec, ModelStore
+    from engines.models import ModelStore
     from engines.thresholds import Thresholds
 
-cli = typer.Typer(help="List, import and verify models.", no_args_is_help=True)
+cli = typer.Typer(help="List, pull, import, verify and remove models.", no_args_is_help=True)
 Values = Annotated[str | None, typer.Option(metavar="X[,Y,Z]", help="For pixels 0..255; one value, or one a channel.")]
+
+
+cli.command()(pull)
 
 
 @cli.command("list")
 def list_models(data_dir: DataDir = None) -> None:
-    """The models at hand, shipped and imported; a line of JSON for each."""
-    for spec in _store(data_dir).list():
-        say(_shown(spec))
+    """The models at hand, shipped and imported, and those that can be pulled; a line of JSON for each."""
+    from engines.catalogue import OFFERS
+
+    specs = _store(data_dir).list()
+    for spec in specs:
+        say(line_of(spec))
+    for offer in OFFERS.values():
+        if all(spec.name != offer.name for spec in specs):
+            say(line_of_offer(offer))
+
+
+@cli.command()
+def info(
+    name: Annotated[str, typer.Argument(show_default=False, help="A model, or a pack.")], data_dir: DataDir = None
+) -> None:
+    """Everything known of a model or of a pack's models; a line of JSON for each."""
+    from engines.catalogue import OFFERS, PACKS, models_called
+
+    specs = {spec.name: spec for spec in _store(data_dir).list()}
+    if name in PACKS:
+        say(line_of_pack(PACKS[name]))
+    for model in (name,) if name in specs else models_called(name):
+        say(all_of(specs[model]) if model in specs else all_of_offer(OFFERS[model]))
 
 
 @cli.command()
@@ -37,9 +62,30 @@ def verify(
         say({"name": name, "verified": True, "digest": store.verify(name).digest})
 
 
+@cli.command()
+def remove(
+    name: Annotated[str, typer.Argument(show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Even where the settings name it.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Take an imported model out of the store. Its plans go with `faceserve plans prune`."""
+    from app.build import model_store
+
+    settings = settings_from(data_dir=data_dir)
+    store = model_store(settings)
+    for variable, used in (("FACESERVE_DETECTOR", settings.detector), ("FACESERVE_EMBEDDER", settings.embedder)):
+        if used == name and not force:
+            raise typer.BadParameter(f"{variable} names {name}: name another one first, or say --force")
+    store.remove(name)
+    say({"name": name, "removed": True})
+
+
 @cli.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="The network.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="The network."),
+    ],
     family: Annotated[str | None, typer.Option(help="What it is, where that cannot be told from the file.")] = None,
     name: Annotated[str | None, typer.Option(help="Its name in the store (else the file's).")] = None,
     size: Annotated[
@@ -53,7 +99,9 @@ def import_(
     commercial_use: Annotated[
         bool | None, typer.Option(help="Whether the licence allows it.", show_default=False)
     ] = None,
+    note: Annotated[str, typer.Option(help="What its users should know.")] = "",
     source: Annotated[str | None, typer.Option(help="Where the file came from.")] = None,
+    url: Annotated[list[str] | None, typer.Option(help="Where the file can be had; may be repeated.")] = None,
     verify_threshold: Annotated[float | None, typer.Option(help="Cosine for 1:1 (with --recognize-threshold).")] = None,
     recognize_threshold: Annotated[float | None, typer.Option(help="Cosine for 1:N (with --verify-threshold).")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a model of that name.")] = False,
@@ -70,33 +118,20 @@ def import_(
         name=name,
         sizes=[_size(text) for text in size] if size else None,
         commercial_use=commercial_use,
+        note=note,
         source=source,
+        urls=url,
         thresholds=_thresholds(verify_threshold, recognize_threshold),
     )
     expected = Expected(channels, _values("--mean", mean), _values("--std", std), margin)
     spec = import_model(files, into=_store(data_dir), expected=expected, licence=licence, replace=replace, **options)
-    say(_shown(spec))
+    say(line_of(spec))
 
 
 def _store(data_dir: Path | None) -> ModelStore:
     from app.build import model_store
 
     return model_store(settings_from(data_dir=data_dir))
-
-
-def _shown(spec: ModelSpec) -> dict[str, Any]:
-    return {
-        "name": spec.name,
-        "task": spec.task,
-        "family": spec.family,
-        "sizes": [f"{height}x{width}" for height, width in spec.sizes],
-        "dimension": spec.dimension,
-        "licence": spec.licence,
-        "commercial_use": spec.commercial_use,
-        "source": spec.source,
-        "digest": spec.digest,
-        "folder": str(spec.files[0].path.parent),
-    }
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""Fetching models. Nothing here runs while a request is served: only `faceserve models pull` comes here."""
