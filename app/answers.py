@@ -30,18 +30,18 @@ class Landmark(Answer):
 class Quality(Answer):
     score: float = Field(ge=0, le=1)
     sharpness: float = Field(ge=0, le=1)
-    yaw: float = Field(description="degrees")
-    pitch: float
-    roll: float
+    yaw: float | None = Field(description="degrees; null where the detector finds no landmarks")
+    pitch: float | None
+    roll: float | None
     size_px: float = Field(description="the box's shorter side")
 
 
 class DetectedFace(Answer):
     box: Box
     score: float
-    landmarks: list[Landmark] | None = None
+    landmarks: list[Landmark] | None = Field(None, description="empty where the detector finds none")
     quality: Quality | None = None
-    crop: str | None = Field(None, description="the aligned crop, PNG in base64")
+    crop: str | None = Field(None, description="the crop that the embedder sees, PNG in base64")
 
 
 class MatchedIdentity(Answer):
@@ -179,7 +179,9 @@ class IdentityPage(Answer):
 
 class CollectionAnswer(Answer):
     name: str
-    embedder: str = Field(description="digest of the embedder that its faces were made with")
+    embedder: str = Field(description="digest of the embedder that its embeddings were made with")
+    embedder_name: str | None = Field(description="null: the model store has it no more")
+    fits: bool = Field(description="whether that embedder is loaded; if not, what needs the embeddings answers 409")
     dimension: int
     created_at: str
     identities: int

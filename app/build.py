@@ -11,22 +11,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from app.batches import for_network
+from app.defaults import Defaults
 from app.describe import Description, Pair
-from app.pipeline import FaceChoice, Pipeline
+from app.pipeline import Pipeline
 from app.planning import ensure_plans_for
 from app.runtime import choose, load_options
-from app.service import Defaults, FaceService
+from app.service import FaceService
 from app.settings import Settings
 from engines.base import DeviceLostError, Engine, ModelError
 from engines.batching import BatchingEngine
+from engines.crops import cropper_for
 from engines.detector import open_detector
 from engines.embedder import Embedder
-from engines.families import Family, family_called
+from engines.families import Size, family_called
 from engines.load import load_engine
 from engines.models import SHIPPED, ModelSpec, ModelStore
 from engines.shared.channel import Channel
 from engines.shared.client import Seat
 from gallery.gallery import Gallery
+from gallery.types import ModelMismatchError
 
 DEFAULT_COLLECTION = "default"
 BatchObserver = Callable[[str, int], None]
@@ -55,14 +59,13 @@ def open_service(
         else:
             owned, about = stack.enter_context(open_engines(settings, place))
             engines, is_serving = _batching(settings, owned, on_batch), _always
-        family = family_called(pair.detector.family)
         described = {name: dict(engine.description) for name, engine in engines.items()}
-        pipeline = stack.enter_context(_open_pipeline(family, engines, is_serving, beside=about["device"] == "cpu"))
+        pipeline = stack.enter_context(_open_pipeline(pair, engines, is_serving, beside=about["device"] == "cpu"))
         # An engine process that fails meanwhile is replaced: that must not end the worker, and with it the service.
         with suppress(DeviceLostError) if channels else nullcontext():
-            _warm(pipeline)
+            _warm(engines)
         gallery = stack.enter_context(open_gallery(settings))
-        gallery.ensure_collection(DEFAULT_COLLECTION, pair.embedder.digest, pipeline.dimension)
+        _ensure_default(gallery, pair.embedder.digest, pipeline.dimension)
         defaults = Defaults(
             max_pixels=settings.max_image_pixels,
             min_score=least_score(settings, pair.detector),
@@ -70,6 +73,8 @@ def open_service(
             keep_crops=settings.keep_crops,
         )
         description = Description(settings, store, pair, about, described)
+        if warning := description.embedders.warning(gallery.collections()):
+            log.warning(warning)
         yield FaceService(pipeline, gallery, description, pair, defaults)
 
 
@@ -88,6 +93,24 @@ def open_gallery(settings: Settings) -> Gallery:
     return Gallery(settings.data_dir / "gallery", idempotency_ttl_s=3600 * settings.idempotency_ttl_h)
 
 
+def _ensure_default(gallery: Gallery, embedder: str, dimension: int) -> None:
+    """The default collection, made if need be; one of another embedder is for its users to be told of, with a 409."""
+    with suppress(ModelMismatchError):
+        gallery.ensure_collection(DEFAULT_COLLECTION, embedder, dimension)
+
+
+@contextmanager
+def open_embedder(settings: Settings) -> Iterator[Embedder]:
+    """The configured embedder by itself, with no gallery. Raises EngineError saying what is missing."""
+    with open_engines(settings) as (engines, _):
+        yield Embedder(engines["embedder"])
+
+
+def embedder_of(settings: Settings) -> ModelSpec:
+    """What is known of the configured embedder; ModelError when it is none, or not in the store."""
+    return _spec(model_store(settings), settings.embedder, "embedder")
+
+
 def _spec(store: ModelStore, name: str, task: str) -> ModelSpec:
     spec = store.get(name)
     if spec.task != task:
@@ -103,9 +126,14 @@ def _networks(settings: Settings, pair: Pair) -> dict[str, Path]:
     """The canonical files by the names of their engines."""
     every = settings.small_scale or family_called(pair.detector.family).cascade
     scales = pair.detector.files if every else pair.detector.files[:1]
-    networks = {f"detector_{file.size[0]}x{file.size[1]}": file.path for file in scales}
+    networks = {_engine_name(file.size): file.path for file in scales}
     networks["embedder"] = pair.embedder.files[0].path
     return networks
+
+
+def _engine_name(size: Size) -> str:
+    """What the detector's engine for that size is called."""
+    return f"detector_{size[0]}x{size[1]}"
 
 
 @contextmanager
@@ -123,7 +151,7 @@ def open_engines(settings: Settings, place: int = 0) -> Iterator[tuple[dict[str,
     engines: dict[str, Engine] = {}
     with ExitStack() as stack:
         for name, path in networks.items():
-            engines[name] = load_engine(path, options)
+            engines[name] = load_engine(path, for_network(options, path))
             stack.callback(engines[name].close)
         _warn({name: dict(engine.description) for name, engine in engines.items()})
         yield engines, {"chosen": choice.runtime, "device": choice.device, "why": choice.why}
@@ -142,11 +170,12 @@ def _batching(settings: Settings, engines: Mapping[str, Engine], on_batch: Batch
 
 @contextmanager
 def _open_pipeline(
-    family: Family, engines: Mapping[str, Engine], is_serving: Callable[[], bool], *, beside: bool
+    pair: Pair, engines: Mapping[str, Engine], is_serving: Callable[[], bool], *, beside: bool
 ) -> Iterator[Pipeline]:
-    scales = [engine for name, engine in engines.items() if name != "embedder"]
-    detector = open_detector(family, scales, beside=beside)
-    pipeline = Pipeline(detector, Embedder(engines["embedder"]), is_serving=is_serving)
+    scales = {size: engines[name] for size in pair.detector.sizes if (name := _engine_name(size)) in engines}
+    family = family_called(pair.detector.family)
+    detector = open_detector(family, list(scales.values()), sizes=list(scales), beside=beside)
+    pipeline = Pipeline(detector, Embedder(engines["embedder"]), cropper_for(pair.embedder), is_serving=is_serving)
     try:
         yield pipeline
     finally:
@@ -176,8 +205,8 @@ def _logging_each_step() -> Callable[[str, float], None]:
     return log_step
 
 
-def _warm(pipeline: Pipeline) -> None:
+def _warm(engines: Mapping[str, Engine]) -> None:
     """The first run of an engine allocates and tunes; no request should wait for that."""
-    height, width = pipeline.crop_size
-    pipeline.detect(np.zeros((height, width, 3), np.uint8), FaceChoice(min_score=0.5))
-    pipeline.embed(np.zeros((1, height, width, 3), np.uint8))
+    for engine in engines.values():
+        rows = {spec.name: [1, *(side or 1 for side in spec.shape[1:])] for spec in engine.inputs}
+        engine.run({spec.name: np.zeros(rows[spec.name], spec.dtype) for spec in engine.inputs})

@@ -14,11 +14,11 @@ from app import images
 from app.contenders import REFERENCE, Contender
 from app.errors import FaceNotDetectedError
 from app.side_by_side import side_by_side
-from engines.base import Engine, Image, PlanError, Tensors
+from engines.base import Engine, Image, ModelError, PlanError, Tensors
 from engines.compare import Json, agrees, detector_differences, embedder_differences, faces_in
+from engines.crops import Cropper, Crops, cropper_for
 from engines.detector import Detections
-from engines.families import Task
-from engines.geometry.align import align
+from engines.families import Task, family_called
 from engines.geometry.letterbox import letterbox, letterbox_scale
 from engines.load import load_engine
 from engines.models import SHIPPED, ModelFile, ModelSpec, ModelStore
@@ -40,14 +40,17 @@ def read(photo: Path) -> Image:
 
 def feeds(spec: ModelSpec, file: ModelFile, photos: Sequence[Path]) -> Tensors:
     """What `file`, one size of `spec`, is given for these photos: one letterboxed image a photo for a detector, and
-    for an embedder the aligned crops of all faces that the shipped detector finds in them.
+    for an embedder the crops of all faces that the shipped detector finds in them.
 
-    Raises ImageError for a file that is no picture, and FaceNotDetectedError where an embedder gets no face at all.
+    Raises ModelError for a cascade, ImageError for a file that is no picture, and FaceNotDetectedError where an
+    embedder gets no face at all.
     """
+    if family_called(spec.family).cascade:
+        raise ModelError(f"{spec.name} is a cascade, whose networks are fed by each other: they are not compared alone")
     pictures = (read(photo) for photo in photos)
     if spec.task == "detector":
         return {"images": np.stack([letterbox(picture, *file.size)[0] for picture in pictures])}
-    return {"crops": _crops(pictures, file.size)}
+    return {"crops": _crops(pictures, cropper_for(spec))}
 
 
 def answers(engine: Engine, tensors: Tensors, rows: int | None = None) -> dict[str, NDArray[Any]]:
@@ -110,11 +113,11 @@ def drawn(file: ModelFile, photo: Path, row: int, given: Mapping[str, Tensors]) 
     return side_by_side(image, in_image)
 
 
-def _crops(pictures: Iterator[Image], size: tuple[int, int]) -> NDArray[np.uint8]:
+def _crops(pictures: Iterator[Image], cropper: Cropper) -> Crops:
     with ExitStack() as stack:
         detector = SingleShotDetector([load_engine(file.path) for file in ModelStore(SHIPPED).get(FINDER).files])
         stack.callback(detector.close)
-        found = [align(picture, face, *size) for picture in pictures for face in detector.detect(picture).landmarks]
+        found = [crop for picture in pictures for crop in cropper.cut(picture, detector.detect(picture))]
     if not found:
         raise FaceNotDetectedError("no face was found in the photos, so there is nothing to embed: give other photos")
     return np.stack(found)

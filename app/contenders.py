@@ -10,6 +10,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from app.batches import for_network
 from app.planning import ensure_plans_for
 from engines.base import Engine, EngineError, RuntimeMissingError
 from engines.load import LoadOptions, load_engine
@@ -85,5 +86,5 @@ def _rounded(path: Path, precision: Precision) -> Iterator[Engine]:
 def _tensorrt(path: Path, options: LoadOptions, build: bool) -> Iterator[Engine]:
     if build:
         ensure_plans_for([path], options)
-    with closing(load_engine(path, options)) as engine:
+    with closing(load_engine(path, for_network(options, path))) as engine:
         yield engine

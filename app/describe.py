@@ -6,8 +6,10 @@ import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
+from app.embedders import Embedders
 from app.present import Json
 from app.settings import Settings
+from engines.families import FAMILIES
 from engines.models import ModelSpec, ModelStore
 
 
@@ -26,6 +28,7 @@ class Description:
         self._settings = settings
         self._store = store
         self._pair = pair
+        self.embedders = Embedders(store, pair.embedder)
         self._runtime = runtime
         self._engines = engines
 
@@ -33,21 +36,30 @@ class Description:
         """Every model of the store, with what is loaded."""
         return [self._model(spec) for spec in self._store.list()]
 
+    @property
+    def _loaded(self) -> tuple[ModelSpec, ...]:
+        return self._pair.detector, self._pair.embedder
+
     def _model(self, spec: ModelSpec) -> Json:
-        loaded = spec.digest in (self._pair.detector.digest, self._pair.embedder.digest)
+        family, detects = FAMILIES.get(spec.family), spec.task == "detector"
         return {
             "name": spec.name,
             "task": spec.task,
             "family": spec.family,
-            "loaded": loaded,
+            "loaded": any((spec.name, spec.digest) == (model.name, model.digest) for model in self._loaded),
             "digest": spec.digest,
             "dimension": spec.dimension,
             "sizes": [{"height": height, "width": width} for height, width in spec.sizes],
             "files": [{"name": file.path.name, "sha256": file.sha256, "size_bytes": file.bytes} for file in spec.files],
+            "landmark_order": list(spec.landmark_order) if detects else None,
+            "min_score": family.min_score if family and detects else None,
+            "crop": None if detects else spec.crop,
+            "margin_px": None if detects else spec.margin_px,
             "licence": spec.licence,
             "commercial_use": spec.commercial_use,
             "note": spec.note,
             "source": spec.source,
+            "urls": list(spec.urls),
             "thresholds": None if spec.thresholds is None else asdict(spec.thresholds),
         }
 

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.errors import FaceNotDetectedError, LowQualityError, MultipleFacesError, kind_of
+from app.errors import FaceNotDetectedError, LandmarksMissingError, LowQualityError, MultipleFacesError, kind_of
 from app.present import Json, crop_png, quality_json
 from app.schemas import EnrollOptions, QualityFilter
 from engines.base import Image
@@ -46,15 +46,21 @@ def refuse_unless_one(faces: int) -> None:
 
 
 def refuse_low_quality(quality: Quality, limits: QualityFilter | None) -> None:
-    """Raises LowQualityError naming every limit that the face misses."""
+    """Raises LowQualityError naming every limit that the face misses; LandmarksMissingError for a pose limit where the
+    pose is not known."""
     if limits is None:
         return
     lows = (("score", limits.min_score), ("sharpness", limits.min_sharpness), ("size_px", limits.min_size_px))
     highs = (("yaw", limits.max_yaw), ("pitch", limits.max_pitch), ("roll", limits.max_roll))
-    measured = asdict(quality)
+    measured = {name: value for name, value in asdict(quality).items() if value is not None}
+    unknown = [f"max_{name}" for name, limit in highs if name not in measured and limit < 180]
+    if unknown:
+        raise LandmarksMissingError(
+            f"the detector finds no landmarks to tell a pose by: leave out {', '.join(unknown)}"
+        )
     misses = [f"{name} {measured[name]:.3g} < {limit:g}" for name, limit in lows if measured[name] < limit]
     misses += [
-        f"|{name}| {abs(measured[name]):.3g} > {limit:g}" for name, limit in highs if abs(measured[name]) > limit
+        f"|{name}| {abs(measured[name]):.3g} > {limit:g}" for name, limit in highs if abs(measured.get(name, 0)) > limit
     ]
     if misses:
         raise LowQualityError("the face misses the quality filter: " + ", ".join(misses))
@@ -64,7 +70,7 @@ def new_face(data: bytes, embedding: NDArray[np.float32], quality: Quality, crop
     return NewFace(
         embedding=embedding,
         source_sha256=hashlib.sha256(data).hexdigest(),
-        quality=quality_json(quality),
+        quality={name: value for name, value in quality_json(quality).items() if value is not None},
         crop_png=None if crop is None else crop_png(crop),
     )
 

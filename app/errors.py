@@ -64,6 +64,9 @@ class MultipleFacesError(ServiceError): ...
 class LowQualityError(ServiceError): ...
 
 
+class LandmarksMissingError(ServiceError): ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How one family of errors looks on the wire. `told`: its messages are for clients, and name nothing internal."""
@@ -84,6 +87,7 @@ KINDS: dict[type[Exception], Kind] = {
     FaceNotDetectedError: Kind(422, "face_not_found", "No face was found"),
     MultipleFacesError: Kind(422, "multiple_faces", "More than one face was found"),
     LowQualityError: Kind(422, "low_quality", "The face is not good enough"),
+    LandmarksMissingError: Kind(409, "landmarks_missing", "The detector finds no landmarks"),
     UnauthorizedError: Kind(401, "unauthorized", "A valid key is needed"),
     RouteNotFoundError: Kind(404, "not_found", "There is no such route"),
     MethodNotAllowedError: Kind(405, "method_not_allowed", "The route does not take this method"),
@@ -94,6 +98,7 @@ KINDS: dict[type[Exception], Kind] = {
     gallery.CollectionNotFoundError: Kind(404, "collection_not_found", "There is no such collection"),
     gallery.CollectionExistsError: Kind(409, "collection_exists", "The collection exists"),
     gallery.ModelMismatchError: Kind(409, "model_mismatch", "The collection was made by another embedder"),
+    gallery.ReembedRefusedError: Kind(409, "reembed_refused", "The embeddings cannot be made anew"),
     gallery.IdentityNotFoundError: Kind(404, "identity_not_found", "There is no such identity"),
     gallery.IdentityExistsError: Kind(409, "identity_exists", "The name is taken"),
     gallery.FaceNotFoundError: Kind(404, "face_id_not_found", "There is no such face"),

@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 
+from app.embedders import Embedders
 from app.errors import InvalidRequestError
 from app.images import decode_base64
 from app.pipeline import Embeddings
-from engines.models import ModelSpec
 from engines.thresholds import Choice, Thresholds
 from gallery.gallery import Gallery
 from gallery.types import Match
 
 
 class Naming:
-    """Searches a gallery with one embedder's embeddings and thresholds. May be called from any thread."""
+    """Searches a gallery with the loaded embedder's embeddings and thresholds. May be called from any thread."""
 
-    def __init__(self, gallery: Gallery, embedder: ModelSpec) -> None:
+    def __init__(self, gallery: Gallery, embedders: Embedders) -> None:
         self._gallery = gallery
-        self._embedder = embedder
+        self._embedders = embedders
+        self._embedder = embedders.loaded
 
     def line_for_verify(self, threshold: float | None) -> Choice:
         """The 1:1 threshold: the client's, or the model's."""
@@ -49,14 +50,16 @@ class Naming:
             lines.append(self._thresholds().for_gallery(identities) if threshold is None else _asked_for(threshold))
             return lines[0].threshold
 
-        found = self._gallery.search(
-            collection, embeddings, embedder=self._embedder.digest, top_k=top_k, threshold=draw
-        )
+        with self._embedders.naming():
+            found = self._gallery.search(
+                collection, embeddings, embedder=self._embedder.digest, top_k=top_k, threshold=draw
+            )
         return lines[0], found
 
     def similarity(self, collection: str, identity: str, embedding: Any) -> tuple[float, str]:
         """The best cosine to the identity's faces, and that face's id."""
-        return self._gallery.similarity(collection, identity, embedding, embedder=self._embedder.digest)
+        with self._embedders.naming():
+            return self._gallery.similarity(collection, identity, embedding, embedder=self._embedder.digest)
 
     def _thresholds(self) -> Thresholds:
         if self._embedder.thresholds is None:

@@ -1,4 +1,4 @@
-"""Image -> faces: detect, choose, align, embed. One image a call, any thread; engines join the calls into batches."""
+"""Image -> faces: detect, choose, cut out, embed. One image a call, any thread; engines join the calls into batches."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import LandmarksMissingError
 from engines.base import Image
+from engines.crops import Cropper, Crops
 from engines.detector import Detections, Detector
 from engines.embedder import Embedder
-from engines.geometry.align import align
+from engines.families import FAMILIES
 from engines.quality import Quality, assess
 
-Crops = NDArray[np.uint8]
 Embeddings = NDArray[np.float32]
 
 
@@ -32,11 +33,18 @@ class Pipeline:
     """The steps from a picture to embeddings. Owns its engines: `close` closes them."""
 
     def __init__(
-        self, detector: Detector, embedder: Embedder, *, is_serving: Callable[[], bool] = lambda: True
+        self,
+        detector: Detector,
+        embedder: Embedder,
+        cropper: Cropper,
+        *,
+        is_serving: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`is_serving` tells whether the engines are there at this moment, where they may come and go."""
+        """`cropper` cuts faces out for that embedder; `is_serving` tells whether the engines are there at this moment,
+        where they may come and go."""
         self._detector = detector
         self._embedder = embedder
+        self._cropper = cropper
         self._is_serving = is_serving
 
     @property
@@ -46,7 +54,7 @@ class Pipeline:
 
     @property
     def crop_size(self) -> tuple[int, int]:
-        """(height, width) of an aligned crop."""
+        """(height, width) of a crop."""
         return self._embedder.height, self._embedder.width
 
     @property
@@ -65,19 +73,20 @@ class Pipeline:
         return _chosen(found, choice)
 
     def crops(self, image: Image, faces: Detections) -> Crops:
-        """The faces turned upright and scaled to the embedder's template: (n, h, w, 3) uint8 BGR."""
-        height, width = self.crop_size
-        crops = np.empty((len(faces), height, width, 3), np.uint8)
-        for row, landmarks in enumerate(faces.landmarks):
-            crops[row] = align(image, landmarks, height, width)
-        return crops
+        """The faces cut out as the embedder wants them: (n, h, w, 3) uint8 BGR.
+
+        Raises LandmarksMissingError, faces or none, where it wants them aligned and the detector finds no landmarks.
+        """
+        if self._cropper.needs_landmarks and not self._detector.points:
+            raise LandmarksMissingError(_landmarks_missing())
+        return self._cropper.cut(image, faces)
 
     def embed(self, crops: Crops) -> tuple[Embeddings, NDArray[np.float32]]:
         """(n, D) float32 of unit length, and the (n,) lengths before normalisation."""
         return self._embedder.embed(crops)
 
     def qualities(self, crops: Crops, faces: Detections) -> list[Quality]:
-        """How good each face is, from its crop, landmarks, box and score."""
+        """How good each face is, from its crop, landmarks (if the detector finds any), box and score."""
         return [
             assess(crop, landmarks, box, float(score))
             for crop, landmarks, box, score in zip(crops, faces.landmarks, faces.boxes, faces.scores, strict=True)
@@ -98,6 +107,16 @@ def _chosen(faces: Detections, choice: FaceChoice) -> Detections:
         largest = np.argsort(-sides[kept].prod(axis=1), kind="stable")[: choice.max_faces]
         kept = np.sort(kept[largest])
     return faces[kept]
+
+
+def _landmarks_missing() -> str:
+    detectors = ", ".join(name for name, row in FAMILIES.items() if row.landmark_order)
+    embedders = ", ".join(name for name, row in FAMILIES.items() if row.crop == "box")
+    return (
+        "the detector finds no landmarks, which the embedder needs to have faces aligned: whoever runs this can "
+        f"set FACESERVE_DETECTOR to a model of another family ({detectors}), or FACESERVE_EMBEDDER to one that takes "
+        f"boxes as they are ({embedders})"
+    )
 
 
 def largest(faces: Detections) -> Detections:

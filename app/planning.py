@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.batches import for_network
 from engines.base import DeviceMemoryError, ModelError, PlanError, RuntimeMissingError
 from engines.load import LoadOptions, load_engine
 from engines.manifest import read_manifest
@@ -82,7 +83,7 @@ class Planner:
         where TensorRT or the GPU is not there, ModelError for a network that TensorRT does not take, DeviceError, and
         OSError where the store cannot be written to.
         """
-        loading = self._loading()
+        loading = self._loading(path)
         key = _key(path, loading)
         if not force and (plan := self._whole(key, label)):
             return Ensured(plan, built=False)
@@ -97,8 +98,9 @@ class Planner:
             self.on_progress(f"{label}: comparing with ONNX Runtime", 1.0)
             return Ensured(self.store.note(plan, _parity(label, path, loading)), built=True)
 
-    def _loading(self) -> LoadOptions:
-        return LoadOptions(
+    def _loading(self, path: Path) -> LoadOptions:
+        """As whoever serves the network will ask for its plan."""
+        options = LoadOptions(
             "tensorrt",
             self.device,
             plans=self.store.folder,
@@ -106,6 +108,7 @@ class Planner:
             profile=self.options.profile,
             contexts=1,
         )
+        return for_network(options, path)
 
     def _whole(self, key: PlanKey, label: str) -> Plan | None:
         try:
@@ -121,7 +124,7 @@ class Planner:
 
         built = build_plan(
             path,
-            self.options,
+            replace(self.options, profile=key.profile),
             device=self.device,
             timing_cache=self._learned(key),
             on_progress=lambda doing, done: self.on_progress(f"{label}: {doing}", done),

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pybase64
 
-from app.pipeline import Crops
 from engines.base import Image
+from engines.crops import Crops
 from engines.detector import Detections
 from engines.quality import Quality
 from engines.thresholds import Choice
@@ -67,17 +67,17 @@ def faces_json(faces: Detections, image: Image, *, normalized: bool, landmarks: 
         for face, five in zip(answer, points, strict=True):
             face["landmarks"] = [
                 {"id": number, "name": name, "x": x, "y": y}
-                for number, (name, (x, y)) in enumerate(zip(LANDMARKS, five, strict=True))
+                for number, (name, (x, y)) in enumerate(zip(LANDMARKS, five, strict=False))  # five, or none
             ]
     return answer
 
 
 def quality_json(quality: Quality) -> Json:
-    return {name: round(value, SCORE_DIGITS) for name, value in asdict(quality).items()}
+    return {name: None if value is None else round(value, SCORE_DIGITS) for name, value in asdict(quality).items()}
 
 
 def crop_png(crop: Image) -> bytes:
-    """The aligned crop as PNG: lossless, so that it can be embedded again."""
+    """The crop as PNG: lossless, so that it can be embedded again."""
     return cv2.imencode(".png", crop)[1].tobytes()
 
 

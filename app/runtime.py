@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from app.batches import for_network
 from app.planning import plans_folder
 from app.settings import Settings
 from engines.base import EngineError, PlanError, RuntimeMissingError
@@ -80,7 +81,7 @@ def gpu_at(place: int, gpus: int) -> str:
 
 
 def load_options(settings: Settings, choice: Choice) -> LoadOptions:
-    """How the networks are loaded once the choice is made."""
+    """How the networks are loaded once the choice is made; each by itself as `app.batches.for_network` has it."""
     return LoadOptions(
         runtime=choice.runtime,
         device=choice.device,
@@ -143,7 +144,7 @@ def _why_no_plans(options: LoadOptions, networks: Sequence[Path]) -> str:
     store = PlanStore(options.plans)
     try:
         for path in networks:
-            store.find(tensorrt.key_of(path, options), label_of(path))
+            store.find(tensorrt.key_of(path, for_network(options, path)), label_of(path))
     except PlanError as error:
         return str(error)
     return ""

@@ -8,17 +8,17 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app import enrolment, images, transfer
 from app.annotate import annotated
+from app.defaults import Defaults, plausible
 from app.describe import Description, Pair
 from app.errors import FaceNotDetectedError, InvalidRequestError, kind_of
 from app.naming import Naming, unit_embeddings
-from app.pipeline import Crops, Embeddings, FaceChoice, Pipeline, largest
+from app.pipeline import Embeddings, Pipeline, largest
 from app.present import (
     FRACTION_DIGITS,
     SCORE_DIGITS,
@@ -42,21 +42,12 @@ from app.schemas import (
     VerifyOptions,
 )
 from engines.base import Image
+from engines.crops import Crops
 from engines.detector import Detections
 from gallery.gallery import Gallery
-from gallery.types import Collection, GalleryError, Match, NewFace
+from gallery.types import GalleryError, Match, NewFace
 
 log = logging.getLogger("faceserve")
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What holds where a request says nothing, and what it may not exceed."""
-
-    max_pixels: int
-    min_score: float
-    small_scale: bool
-    keep_crops: bool
 
 
 class FaceService:
@@ -70,7 +61,8 @@ class FaceService:
         self.about = about
         self._defaults = defaults
         self._embedder = pair.embedder
-        self._naming = Naming(gallery, pair.embedder)
+        self._embedders = about.embedders
+        self._naming = Naming(gallery, about.embedders)
         self._names = {"detector": pair.detector.name, "embedder": pair.embedder.name}
 
     @property
@@ -189,7 +181,8 @@ class FaceService:
         exception when nothing is left to enrol, and the gallery's errors.
         """
         request = enrolment.Request(prepared, options, self._embedder.digest, request_id)
-        return enrolment.enroll(self.gallery, request, idempotency)
+        with self._embedders.naming():
+            return enrolment.enroll(self.gallery, request, idempotency)
 
     def recall(self, options: EnrollOptions, key: str, fingerprint: str) -> bytes | None:
         """The earlier answer to this Idempotency-Key, if any; IdempotencyConflictError for another body."""
@@ -202,9 +195,18 @@ class FaceService:
         results = [[match_json(match) for match in matches] for matches in found]
         return {"collection": request.collection, "results": results} | threshold_json(line)
 
-    def new_collection(self, name: str) -> Collection:
+    def collections(self) -> list[Json]:
+        """Every collection, with its embedder and whether that is the one loaded."""
+        return [self._embedders.described(collection) for collection in self.gallery.collections()]
+
+    def collection(self, name: str) -> Json:
+        """One of them; CollectionNotFoundError."""
+        return self._embedders.described(self.gallery.collection(name))
+
+    def new_collection(self, name: str) -> Json:
         """A new collection, bound to the embedder that is loaded."""
-        return self.gallery.create_collection(name, self._embedder.digest, self._pipeline.dimension)
+        created = self.gallery.create_collection(name, self._embedder.digest, self._pipeline.dimension)
+        return self._embedders.described(created)
 
     def export(self, collection: str) -> Iterator[bytes]:
         """The collection as NDJSON, a line at a time."""
@@ -212,7 +214,8 @@ class FaceService:
 
     def import_lines(self, lines: Iterable[bytes], collection: str | None = None) -> Json:
         """Reads what `export` wrote; what is there already is skipped, so it may be repeated. Returns counts."""
-        return transfer.import_lines(self.gallery, lines, self._embedder.digest, collection)
+        with self._embedders.naming():
+            return transfer.import_lines(self.gallery, lines, self._embedder.digest, collection)
 
     def reasons_not_ready(self) -> list[str]:
         """Empty when every request can be answered; the engines were warmed before this object was made."""
@@ -231,15 +234,7 @@ class FaceService:
         with watch.step("decode"):
             image = images.decode(data, max_pixels=self._defaults.max_pixels)
         with watch.step("detect"):
-            return image, self._pipeline.detect(image, self._choice(options))
-
-    def _choice(self, options: FaceOptions) -> FaceChoice:
-        return FaceChoice(
-            min_score=self._defaults.min_score if options.min_score is None else options.min_score,
-            max_faces=options.max_faces,
-            min_face_px=options.min_face_px,
-            small_scale=self._defaults.small_scale if options.small_scale is None else options.small_scale,
-        )
+            return image, plausible(self._pipeline.detect(image, self._defaults.choice(options)))
 
     def _embedded(self, image: Image, faces: Detections, watch: Stopwatch) -> tuple[Crops, Embeddings]:
         with watch.step("align"):

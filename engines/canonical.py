@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from onnx import TensorProto
 
 from engines.base import ModelError
-from engines.families import Size
+from engines.families import FAMILIES, Size
 from engines.graphs import shape_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ Tensor = tuple[str, int, tuple[Any, ...]]
 def require_canonical(model: ModelProto, spec: ModelSpec, size: Size) -> None:
     """Raises ModelError unless the graph takes and gives what the one for `size` of such a model does."""
     k = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value if model.graph.output else 0
-    expected = _detector(size, k, len(spec.landmark_order)) if spec.task == "detector" else _embedder(size, spec)
+    expected: Sequence[Tensor]
+    if FAMILIES[spec.family].cascade:
+        expected = _part_of_cascade(size, k)
+    else:
+        expected = _detector(size, k, len(spec.landmark_order)) if spec.task == "detector" else _embedder(size, spec)
     values = (*model.graph.input, *model.graph.output)
     found = [(value.name, value.type.tensor_type.elem_type, shape_of(value)) for value in values]
     if found != expected:
@@ -45,3 +49,12 @@ def _embedder(size: Size, spec: ModelSpec) -> Sequence[Tensor]:
         ("embeddings", TensorProto.FLOAT, (None, spec.dimension)),
         ("norms", TensorProto.FLOAT, (None,)),
     ]
+
+
+def _part_of_cascade(size: Size, k: int) -> Sequence[Tensor]:
+    from engines.cascade.parts import shapes_of
+    from engines.cascade.pyramid import canvas_size
+
+    given, found = shapes_of(size, k, canvas_size(size))
+    kinds = {TensorProto.UINT8: given, TensorProto.FLOAT: found}
+    return [(name, int(kind), shape) for kind, shapes in kinds.items() for name, shape in shapes.items()]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Engine, Image
-from engines.families import Family
+from engines.families import Family, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,18 @@ class Detector(Protocol):
         May be called again."""
 
 
-def open_detector(family: Family, engines: Sequence[Engine], *, beside: bool = True) -> Detector:
+def open_detector(
+    family: Family, engines: Sequence[Engine], *, sizes: Sequence[Size] = (), beside: bool = True
+) -> Detector:
     """The detector of that family; it owns `engines` from now on, one for each of the model's files, in their order.
 
-    `beside`: whether runs that do not need each other may share out over threads of the detector's own. Raises
-    ModelError when the engines are not those of such a detector.
+    `sizes` are those of the files, which a cascade needs to know. `beside`: whether runs that do not need each other
+    may share out over threads of the detector's own. Raises ModelError when the engines are not those of such a
+    detector.
     """
-    module = import_module("engines.cascade" if family.cascade else "engines.single_shot")
-    detector: Detector = module.open_detector(engines, beside=beside)
+    detector: Detector
+    if family.cascade:
+        detector = import_module("engines.cascade").open_detector(engines, sizes=sizes)
+    else:
+        detector = import_module("engines.single_shot").open_detector(engines, beside=beside)
     return detector

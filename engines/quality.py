@@ -1,4 +1,4 @@
-"""How good a picture of a face is, estimated from its crop and five landmarks alone."""
+"""How good a picture of a face is, estimated from its crop, box and five landmarks alone."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _GOOD_SIZE_PX = 112.0
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """`score` and `sharpness` 0..1, more is better; `yaw`, `pitch`, `roll` in degrees (see `pose`); `size_px` the
-    box's shorter side."""
+    """`score` and `sharpness` 0..1, more is better; `yaw`, `pitch`, `roll` in degrees (see `pose`), None where it is
+    not known; `size_px` the box's shorter side."""
 
     score: float
     sharpness: float
-    yaw: float
-    pitch: float
-    roll: float
+    yaw: float | None
+    pitch: float | None
+    roll: float | None
     size_px: float
 
 
 def assess(crop: Image, landmarks: NDArray[np.floating], box: NDArray[np.floating], score: float) -> Quality:
-    """The quality of a face from its aligned `crop` (h, w, 3), its `landmarks` (5, 2), `box` (4,) in image px and
-    detection `score` 0..1.
+    """The quality of a face from its `crop` (h, w, 3), its `landmarks` (5, 2), or (0, 2) for none, and `box` (4,) in
+    image px, and its detection `score` 0..1.
 
     A picture is as good as its worst trait, so the quality's score is the least of: the detection score, the
     sharpness, cos(yaw) * cos(pitch), and the box's shorter side over 112 px, at most 1. Roll does not count: alignment
-    takes it away.
+    takes it away. Without landmarks the pose is not known, and does not count either.
     """
-    yaw, pitch, roll = pose(landmarks)
+    yaw, pitch, roll = pose(landmarks) if len(landmarks) else (None, None, None)
     sharp = sharpness(crop)
     x1, y1, x2, y2 = (float(edge) for edge in box)
     size_px = min(x2 - x1, y2 - y1)
-    frontal = math.cos(math.radians(yaw)) * math.cos(math.radians(pitch))
+    frontal = 1.0 if yaw is None or pitch is None else math.cos(math.radians(yaw)) * math.cos(math.radians(pitch))
     worst = min(float(score), sharp, frontal, size_px / _GOOD_SIZE_PX)
     return Quality(min(1.0, max(0.0, worst)), sharp, yaw, pitch, roll, size_px)
 

@@ -158,8 +158,8 @@ def reconcile(main: Detections, small: Detections, main_zoom: float, small_zoom:
 
 
 def _size(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The side of a square of the same area, (n,)."""
-    return np.sqrt(overlap.area(boxes))
+    """The side of a square of the same area, (n,); 0 for a box turned inside out, as networks give at low scores."""
+    return np.sqrt(overlap.area(np.maximum(boxes, np.tile(boxes[:, :2], 2))))
 
 
 def _clip(faces: Detections, image: Image) -> Detections:

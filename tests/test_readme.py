@@ -26,6 +26,7 @@ LEFT_OUT = {
     "make serve": "makes a virtual environment of its own; what it starts, `faceserve serve`, is started below",
     "make test": "is what runs this",
     ".venv/bin/pip install -e '.[tensorrt]'": "needs an NVIDIA GPU; the tests marked `gpu` run what it leads to",
+    "faceserve models pull": "fetches models; tests/engines/downloads pull from a server on this machine",
     "docker build": "needs a container engine; tests/test_docker.py reads the recipe",
 }
 ADDRESS = "http://127.0.0.1:8000"

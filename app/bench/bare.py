@@ -23,6 +23,7 @@ from app.pipeline import FaceChoice, Pipeline
 from app.runtime import choose, load_options
 from app.settings import Settings
 from engines.base import Engine, Image
+from engines.crops import cropper_for
 from engines.embedder import Embedder
 from engines.geometry.letterbox import letterbox
 from engines.load import load_engine
@@ -52,10 +53,11 @@ class BareLoop:
     def __init__(self, settings: Settings, detectors: Sequence[Engine], embedder: Engine, gallery: Gallery) -> None:
         self._settings = settings
         self._detectors, self._embedder = detectors, embedder
-        self._pipeline = Pipeline(SingleShotDetector(detectors), Embedder(embedder))
-        self._gallery = gallery
         store = model_store(settings)
-        self._digest = store.get(settings.embedder).digest
+        model = store.get(settings.embedder)
+        self._pipeline = Pipeline(SingleShotDetector(detectors), Embedder(embedder), cropper_for(model))
+        self._gallery = gallery
+        self._digest = model.digest
         self._min_score = least_score(settings, store.get(settings.detector))
 
     def recognize(self, data: bytes, *, small_scale: bool) -> int:

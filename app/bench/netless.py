@@ -12,12 +12,14 @@ import uvicorn
 
 from app.build import DEFAULT_COLLECTION, least_score, model_store, open_gallery
 from app.cli.options import settings_from
+from app.defaults import Defaults
 from app.describe import Description, Pair
 from app.main import create_app
-from app.pipeline import Crops, Embeddings, FaceChoice, Pipeline
-from app.service import Defaults, FaceService
+from app.pipeline import Embeddings, FaceChoice, Pipeline
+from app.service import FaceService
 from app.settings import Settings
 from engines.base import Image
+from engines.crops import Crops
 from engines.detector import Detections
 
 NOBODY = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
@@ -47,6 +49,9 @@ class NobodyFound(Pipeline):
 
     def detect(self, image: Image, choice: FaceChoice) -> Detections:
         return NOBODY
+
+    def crops(self, image: Image, faces: Detections) -> Crops:
+        return np.empty((0, *self._crop_size, 3), np.uint8)
 
     def embed(self, crops: Crops) -> tuple[Embeddings, np.ndarray[tuple[int], np.dtype[np.float32]]]:
         return np.empty((0, self._dimension), np.float32), np.empty(0, np.float32)

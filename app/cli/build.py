@@ -25,7 +25,11 @@ def build(
         Literal["fp32", "fp16", "mixed"] | None, typer.Option(help="Of the network's body (else FACESERVE_PRECISION).")
     ] = None,
     batch: Annotated[
-        str | None, typer.Option(metavar="MIN:OPT:MAX", help="Batch sizes it takes (else FACESERVE_BATCH).")
+        str | None,
+        typer.Option(
+            metavar="MIN:OPT:MAX",
+            help="Batch sizes it takes (else FACESERVE_BATCH), where its family has none of its own for the size.",
+        ),
     ] = None,
     size: Annotated[
         list[str] | None, typer.Option(metavar="HxW", help="This input size; may be repeated (else all).")

@@ -17,8 +17,8 @@ router = APIRouter(tags=["collections"], default_response_class=Response)
 
 @router.get("/collections", openapi_extra=answers("CollectionList"))
 async def listed(request: Request) -> Response:
-    """Every collection, with its sizes."""
-    return JsonAnswer({"collections": await run(request, lambda service: service.gallery.collections())})
+    """Every collection: its sizes, its embedder, and whether that is the one loaded."""
+    return JsonAnswer({"collections": await run(request, lambda service: service.collections())})
 
 
 @router.post(
@@ -33,7 +33,7 @@ async def create(request: Request) -> Response:
 @router.get("/collections/{name}", openapi_extra=answers("CollectionAnswer"))
 async def show(request: Request, name: str) -> Response:
     """One collection."""
-    return JsonAnswer(await run(request, lambda service: service.gallery.collection(name)))
+    return JsonAnswer(await run(request, lambda service: service.collection(name)))
 
 
 @router.delete("/collections/{name}", openapi_extra=answers("ErasedAnswer"))

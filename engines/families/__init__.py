@@ -6,8 +6,8 @@ serving does not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -65,12 +65,22 @@ class Converter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Batches:
+    """How many rows a network runs at once where that is a matter of the family: `plan` is MIN:OPT:MAX of its plans,
+    `cpu` the most rows on a CPU."""
+
+    plan: str
+    cpu: int
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """A row of the table.
 
     `sizes` are written when the network has no size of its own and none is asked for. A `cascade` is a detector of
     several networks (see `engines/cascade.py`). `min_score` is the score from which its detections are usually faces;
-    `crop` is how an embedder of the family was trained to see faces.
+    `crop` is how an embedder of the family was trained to see faces. `batches` are those of the files of these sizes;
+    the others' are the settings' and the runtime's.
     """
 
     task: Task
@@ -80,6 +90,7 @@ class Family:
     cascade: bool = False
     min_score: float = 0.5
     crop: Crop = "template"
+    batches: Mapping[Size, Batches] = field(default_factory=dict)
 
     def converter(self) -> Converter:
         """The family's module, imported now."""
@@ -92,8 +103,17 @@ FIVE_POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 
 FAMILIES = {
     "retinaface": Family("detector", "engines.families.retinaface", ((640, 640), (192, 192)), FIVE_POINTS),
+    "scrfd": Family("detector", "engines.families.scrfd", ((640, 640), (192, 192)), FIVE_POINTS),
+    "yunet": Family("detector", "engines.families.yunet", ((640, 640),), FIVE_POINTS, min_score=0.7),
+    "mtcnn": Family(
+        *("detector", "engines.families.mtcnn", ((640, 640), (640, 480), (480, 640)), FIVE_POINTS),
+        cascade=True,
+        min_score=0.7,
+        batches={(24, 24): Batches("1:512:4096", cpu=32), (48, 48): Batches("1:32:256", cpu=8)},
+    ),
     "arcface": Family("embedder", "engines.families.arcface", ((112, 112),)),
-    "facenet": Family("embedder", "engines.families.facenet", ((160, 160),)),
+    "sface": Family("embedder", "engines.families.sface", ((112, 112),)),
+    "facenet": Family("embedder", "engines.families.facenet", ((160, 160),), crop="box"),
 }
 
 

@@ -1,6 +1,6 @@
-"""FaceNet (Schroff et al. 2015) as facenet-pytorch exports it: an embedder of 160x160 crops.
+"""FaceNet (Schroff et al. 2015) as facenet-pytorch has it: an embedder of a detector's boxes, 160x160.
 
-Canonical as arcface is, and converted by it; what differs is what the network expects of its caller.
+Canonical as in `engines/families/vectors.py`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from dataclasses import replace
 from onnx import ModelProto
 
 from engines.base import ModelError
-from engines.families import Converted, Size, arcface
+from engines.families import Converted, Size
 from engines.families.preprocessing import Preprocessing, scales_itself
 from engines.families.recognition import Look
 from engines.families.upstream import one_network as networks
+from engines.families.vectors import canonical, vectors
 
 SIZE = (160, 160)
-LOOSER_CROPS = (
-    "Trained on a detector's loose boxes; here faces are aligned to the five-point template: measure its thresholds."
-)
+FIXED = Preprocessing("rgb", (127.5, 127.5, 127.5), (128.0, 128.0, 128.0))
+FED = "Fed as facenet-pytorch feeds it: RGB, (x − 127.5) / 128, the same for every image."
 
 
 __all__ = ["convert", "default_preprocessing", "networks", "recognises", "require_size"]
 
 
 def recognises(looks: Sequence[Look]) -> bool:
-    """One network that makes a vector of a crop."""
-    return len(looks) == 1 and looks[0].size == SIZE and len(looks[0].outputs) == 1
+    """One network that makes a vector of a crop of 160x160."""
+    return len(looks) == 1 and looks[0].size == SIZE and len(vectors(looks[0].outputs)) == 1
 
 
 def require_size(size: Size) -> None:
@@ -38,12 +38,14 @@ def require_size(size: Size) -> None:
 
 def default_preprocessing(body: ModelProto) -> Preprocessing:
     """RGB (x − 127.5) / 128; raw RGB where the network begins by scaling its input itself."""
-    if scales_itself(body.graph, body.graph.input[0].name):
-        return Preprocessing("rgb")
-    return Preprocessing("rgb", (127.5, 127.5, 127.5), (128, 128, 128))
+    return Preprocessing("rgb") if scales_itself(body.graph, body.graph.input[0].name) else FIXED
 
 
 def convert(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:
-    """The canonical embedder; ModelError unless `body` gives exactly one vector a crop."""
-    converted = arcface.convert(body, size, expected)
-    return replace(converted, note=" ".join(filter(None, (converted.note, LOOSER_CROPS))))
+    """The canonical embedder; ModelError unless `body` gives exactly one vector a crop.
+
+    The note tells when it is fed facenet-pytorch's way: older FaceNets want each image standardised by itself.
+    """
+    converted = canonical(body, size, expected)
+    fed = FED if expected == FIXED else ""
+    return replace(converted, note=" ".join(filter(None, (converted.note, fed))))

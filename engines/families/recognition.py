@@ -11,8 +11,9 @@ from engines.base import ModelError
 from engines.families import FAMILIES, Size
 from engines.families.static import Shapes, specialise, static_shapes
 from engines.families.upstream import Upstream
+from engines.families.vectors import vectors
 
-SIZES_TRIED = ((640, 640), (112, 112), (160, 160))
+SIZES_TRIED = ((640, 640), (112, 112), (160, 160), (48, 48), (24, 24))
 """What a network without a size of its own is looked at with: the first that it works at."""
 
 
@@ -53,8 +54,17 @@ def recognise(networks: Sequence[Upstream]) -> str:
         return found[0]
     seen = "; ".join(_seen(look) for look in looks)
     if not found:
-        raise ModelError(f"of which family this is cannot be told ({seen}): say it, one of {', '.join(FAMILIES)}")
+        raise ModelError(f"of which family this is cannot be told ({seen}): {_advice(looks)}")
     raise ModelError(f"this may be {' or '.join(found)} ({seen}), which expect different pixels: say which it is")
+
+
+def _advice(looks: Sequence[Look]) -> str:
+    if len(looks) == 1 and len(vectors(looks[0].outputs)) == 1:
+        return (
+            "it makes a vector of a face, but a file does not show which pixels it expects. Say what it was trained "
+            "with, as in --family arcface --channels rgb --mean 127.5 --std 127.5 (three values each for ImageNet's)"
+        )
+    return f"say it, one of {', '.join(FAMILIES)}"
 
 
 def _seen(look: Look) -> str:

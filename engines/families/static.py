@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,12 @@ from onnx.reference import ReferenceEvaluator
 
 from engines.base import ModelError
 from engines.families import Size
+from engines.families.batch import lead_with_batch
 from engines.families.upstream import image_inputs
 from engines.graphs import IR_VERSION, OPSET, array, attribute, constants, prune, shape_of
 
 MAX_FOLDED = 1024  # elements: shapes are a handful of integers, and a hostile file must not make us fill memory
+MAX_ELEMENTS = 2**27  # of one tensor for one image, half a GiB: thirty times a ResNet-100's largest at 640x640
 SHAPE_ARITHMETIC = (
     *("Shape", "ConstantOfShape", "Concat", "Gather", "Slice", "Squeeze", "Unsqueeze", "Reshape"),
     *("Cast", "Add", "Sub", "Mul", "Div", "Floor", "Ceil", "Equal", "Where"),
@@ -29,8 +32,9 @@ def specialise(model: ModelProto, size: Size) -> ModelProto:
     """A copy of `model` for images of `size`: opset 17, all shapes static but for the batch, which is free.
 
     The network is first made a plain batch of one, so that whatever depends on shapes becomes a constant; then the
-    leading 1 of each Reshape becomes "as it comes", which also mends exports whose batch was fixed. Tensors are
-    renamed `body/…`. Raises ModelError when the network does not work at that size or ties the batch to other axes.
+    leading 1 of each Reshape becomes "as it comes", which also mends exports whose batch was fixed, and those that
+    dropped its axis (see `batch`). Tensors are renamed `body/…`. Raises ModelError when the network does not work at
+    that size or ties the batch to other axes.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -41,6 +45,7 @@ def specialise(model: ModelProto, size: Size) -> ModelProto:
     copy = _modernise(copy)
     _set_input(copy.graph, 1, size)
     _fold(copy)
+    lead_with_batch(copy.graph, static_shapes(copy))
     _free_batch(copy)
     prune(copy.graph)
     _set_input(copy.graph, "N", size)
@@ -110,6 +115,7 @@ def _modernise(model: ModelProto) -> ModelProto:
     source_opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if source_opset == OPSET:
         return model
+    _normalise_by_channel(model.graph)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         newer = onnx.version_converter.convert_version(inferred, OPSET)
@@ -121,6 +127,17 @@ def _modernise(model: ModelProto) -> ModelProto:
                 corner = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
                 node.attribute.extend(helper.make_attribute(key, text) for key, text in corner.items())
     return newer
+
+
+def _normalise_by_channel(graph: GraphProto) -> None:
+    """Takes `spatial` 0 off BatchNormalization, in place: for vectors, where MXNet writes it, it makes no difference,
+    and the version converter refuses it."""
+    known = constants(graph)
+    for node in graph.node:
+        if node.op_type == "BatchNormalization" and node.input[1] in known and len(known[node.input[1]].dims) == 1:
+            kept = [entry for entry in node.attribute if entry.name != "spatial"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
 
 
 def _fold(model: ModelProto) -> None:
@@ -173,7 +190,8 @@ def _known_inputs(node: NodeProto, known: dict[str, TensorProto], shapes: Shapes
     tensors = [known[name] for name in node.input if name in known]
     if node.op_type not in SHAPE_ARITHMETIC or len(tensors) < len(node.input):
         return None
-    if any(np.prod(tensor.dims, dtype=float) > MAX_FOLDED for tensor in tensors):
+    sizes = [np.prod(tensor.dims, dtype=float) for tensor in tensors]
+    if any(size > MAX_FOLDED for size in sizes) or _size(shapes.get(node.output[0]), np.prod(sizes)) > MAX_FOLDED:
         return None
     feeds = {tensor.name: array(tensor) for tensor in tensors}
     if node.op_type == "ConstantOfShape" and np.prod(feeds[node.input[0]], dtype=float) > MAX_FOLDED:
@@ -181,9 +199,33 @@ def _known_inputs(node: NodeProto, known: dict[str, TensorProto], shapes: Shapes
     return feeds
 
 
+def _size(shape: tuple[int | None, ...] | None, otherwise: float) -> float:
+    """How many elements a tensor of that shape has; as many as `otherwise` where that is not known."""
+    known = [n for n in shape or () if n is not None]
+    return otherwise if shape is None or len(known) < len(shape) else float(np.prod(known, dtype=float))
+
+
+def _require_modest(graph: GraphProto, shapes: Shapes) -> None:
+    """Refuses what would fill a machine's memory as soon as it was loaded or run."""
+    of_images, constant = {graph.input[0].name}, 0.0
+    for node in graph.node:
+        names = [name for name in node.output if name]
+        size = sum(_size(shapes.get(name), math.inf) for name in names)
+        if of_images.intersection(node.input):
+            of_images.update(names)
+        else:
+            size = constant = constant + size  # runtimes compute these when they load a network, and keep them
+        if size > MAX_ELEMENTS:
+            raise ModelError(
+                f"node {node.name!r} ({node.op_type}) gives tensors of shapes {[shapes.get(name) for name in names]}: "
+                f"a network may have tensors of at most {MAX_ELEMENTS:,} elements for one image, of known shapes"
+            )
+
+
 def _free_batch(model: ModelProto) -> None:
     """Rewrites, in place, a network of one image into one of any number."""
     shapes = static_shapes(model)
+    _require_modest(model.graph, shapes)
     weights = constants(model.graph)
     for node in model.graph.node:
         if node.op_type not in ("Reshape", "Resize") or node.input[0] in weights:

@@ -177,3 +177,11 @@ def test_tensorrt_keeps_the_promise(spec: ModelSpec, photos: list[Path], tmp_pat
         assert told["left_out"] == []
         assert [row["runs_on"]["runtime"] for row in told["compared"]] == ["tensorrt"] * 2
         assert [row["agrees"] for row in told["compared"]] == [True, True], told
+
+
+def test_an_embedder_of_boxes_is_fed_boxes(samples: Path) -> None:
+    spec = ModelStore(SHIPPED).get(EMBEDDER)
+    boxed = replace(spec, crop="box", margin_px=10)
+    aligned, cut_out = (feeds(each, spec.files[0], [samples / "group.jpg"])["crops"] for each in (spec, boxed))
+    assert aligned.shape == cut_out.shape == (2, 112, 112, 3)
+    assert np.abs(aligned.astype(int) - cut_out).mean() > 10

@@ -48,6 +48,20 @@ def test_chunks_do_not_show(weights: Path, count: int) -> None:
     np.testing.assert_allclose(norms, expected_norms, rtol=1e-4)
 
 
+def test_a_row_does_not_depend_on_its_neighbours(weights: Path) -> None:
+    """Nor on its place: alone, among others, turned round, and beside crops that are black or white."""
+    random = np.random.default_rng(3)
+    crops = random.integers(0, 255, (5, 112, 112, 3), np.uint8)
+    chunked = Embedder(OnnxRuntimeEngine(weights / "mobilefacenet_256" / "112x112.onnx", max_batch_size=2))
+    embeddings, norms = chunked.embed(crops)
+    for order in ([4, 3, 2, 1, 0], [2], [0, 0, 0]):
+        again, lengths = chunked.embed(crops[order])
+        np.testing.assert_allclose(again, embeddings[order], atol=1e-5)
+        np.testing.assert_allclose(lengths, norms[order], rtol=1e-4)
+    plain = np.stack([np.zeros_like(crops[0]), crops[1], np.full_like(crops[0], 255)])
+    np.testing.assert_allclose(chunked.embed(plain)[0][1], embeddings[1], atol=1e-5)
+
+
 def test_crops_of_another_size_are_refused(embedder: Embedder) -> None:
     with pytest.raises(ValueError, match="112, 112, 3"):
         embedder.embed(np.zeros((1, 96, 96, 3), np.uint8))

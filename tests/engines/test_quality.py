@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -80,6 +81,14 @@ def test_the_score_is_the_worst_trait() -> None:
     assert assess(sharp, _seen(60, 0, 0), BOX, 0.9).score == pytest.approx(0.5, abs=0.03)
     assert assess(np.zeros((112, 112, 3), np.uint8), frontal, BOX, 0.9).score == 0
     assert assess(sharp, _seen(0, 0, 80), BOX, 0.9).score == pytest.approx(0.9)
+
+
+def test_without_landmarks_the_pose_is_not_known_and_does_not_count() -> None:
+    sharp = np.random.default_rng(0).integers(0, 255, (160, 160, 3), np.uint8)
+    found = assess(sharp, np.empty((0, 2), np.float32), BOX, 0.9)
+    assert (found.yaw, found.pitch, found.roll) == (None, None, None)
+    assert found == replace(assess(sharp, _seen(0, 0, 0), BOX, 0.9), yaw=None, pitch=None, roll=None)
+    assert assess(sharp, np.empty((0, 2), np.float32), BOX * 0.28, 0.9).score == pytest.approx(0.5)
 
 
 def test_the_alignment_template_is_frontal() -> None:

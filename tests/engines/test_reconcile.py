@@ -58,3 +58,10 @@ def test_a_large_face_keeps_its_place_where_the_small_scale_is_unsure() -> None:
     merged = reconcile(faces((*LARGE, 0.9)), faces((*_moved(LARGE, 20), 0.1)), 1.0, 0.3)
     np.testing.assert_array_equal(merged.boxes[0], LARGE)
     np.testing.assert_allclose(merged.scores, [0.5, 0.1], rtol=1e-6)
+
+
+def test_a_box_turned_inside_out_has_no_size() -> None:
+    """As distances to the sides are, at low scores: no warning, and no say."""
+    given, inside_out = faces((*LARGE, 0.9)), faces((500, 50, 100, 550, 0.1), (500, 550, 100, 50, 0.1))
+    merged = reconcile(given, inside_out, 1.0, 0.3)
+    np.testing.assert_array_equal(merged.boxes, given.boxes)

@@ -26,6 +26,7 @@ from app.bench.statistics import Json, Summary, ratios
 from app.pipeline import Pipeline
 from app.present import faces_json
 from engines.base import TensorSpec
+from engines.crops import Cropper
 from engines.embedder import Embedder
 from engines.geometry.letterbox import letterbox
 from engines.models import SHIPPED
@@ -100,7 +101,7 @@ class Request:
         self.detector_net, self.embedder_net = stages.Net(DETECTOR), stages.Net(EMBEDDER)
         self.detector = SingleShotDetector([Replay(self.detector_net, letterbox(self.image, 640, 640)[0][np.newaxis])])
         self.embedder = Embedder(Replay(self.embedder_net, np.stack(self.crops)[:1]))
-        self.pipeline = Pipeline(self.detector, self.embedder)
+        self.pipeline = Pipeline(self.detector, self.embedder, Cropper("template", (112, 112)))
         self.detections = self.detector.detect(self.image, min_score=MIN_SCORE)
 
 

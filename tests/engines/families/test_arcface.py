@@ -193,3 +193,103 @@ def test_a_row_does_not_depend_on_its_neighbours(run: Run) -> None:
         alone = run(path, crops[row : row + 1])
         assert float(alone["embeddings"][0] @ together["embeddings"][row]) >= 0.99999
         np.testing.assert_allclose(alone["norms"][0], together["norms"][row], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "dimension", "scaling", "family"),
+    [
+        ((112, 112), 512, False, "arcface"),
+        ((112, 112), 512, True, "arcface"),
+        (("h", "w"), 512, False, "arcface"),
+        ((112, 112), 128, True, "sface"),
+        ((160, 160), 512, False, "facenet"),
+        ((160, 160), 128, True, "facenet"),
+    ],
+)
+def test_the_family_is_told_by_size_length_and_scaling(
+    tmp_path: Path, tiny_embedder: Write, size: tuple[Any, Any], dimension: int, scaling: bool, family: str
+) -> None:
+    source = tiny_embedder(tmp_path / "up.onnx", size=size, dimension=dimension, scaling=scaling)
+    assert import_model(source, into=ModelStore(tmp_path)).family == family
+
+
+@pytest.mark.parametrize(
+    ("size", "dimension", "scaling"),
+    [
+        ((112, 112), 128, False),
+        ((112, 112), 256, False),
+        ((112, 112), 256, True),
+        ((112, 96), 512, False),
+        ((128, 128), 512, False),
+    ],
+)
+def test_where_the_pixels_cannot_be_guessed_the_flags_are_named(
+    tmp_path: Path, tiny_embedder: Write, size: tuple[int, int], dimension: int, scaling: bool
+) -> None:
+    source = tiny_embedder(tmp_path / "up.onnx", size=size, dimension=dimension, scaling=scaling)
+    with pytest.raises(
+        ModelError, match=rf"{size[0]}x{size[1]} in.*1x{dimension} out.*--family arcface .*--mean .*--std"
+    ):
+        import_model(source, into=ModelStore(tmp_path))
+
+
+def test_the_note_says_that_insightface_s_preprocessing_was_assumed(tmp_path: Path, tiny_embedder: Write) -> None:
+    plain, scaling = (tiny_embedder(tmp_path / f"{own}.onnx", dimension=512, scaling=own) for own in (False, True))
+    store = ModelStore(tmp_path)
+    assert import_model(plain, into=store).note == "Fed as InsightFace feeds its networks: RGB, (x − 127.5) / 127.5."
+    assert import_model(scaling, into=store).note == "Fed as InsightFace feeds its networks: RGB, not scaled."
+    told = import_model(plain, into=store, family="arcface", name="told", expected=Expected(channels="bgr"))
+    assert told.note == ""
+
+
+def test_what_else_a_network_gives_is_left_out(tmp_path: Path, tiny_embedder: Write, run: Run) -> None:
+    """A norm beside the vector, as MagFace and AdaFace have it, or the features before."""
+    source = tiny_embedder(tmp_path / "up.onnx", dimension=512)
+    alone = import_model(source, into=ModelStore(tmp_path), name="alone")
+    model = onnx.load(source)
+    model.graph.node.append(onnx.helper.make_node("ReduceL2", ["embedding"], ["norm"], axes=[1], keepdims=1))
+    model.graph.output.insert(0, onnx.helper.make_tensor_value_info("norm", onnx.TensorProto.FLOAT, ["n", 1]))
+    features = next(node.output[0] for node in model.graph.node if node.op_type == "PRelu")
+    model.graph.output.append(onnx.helper.make_tensor_value_info(features, onnx.TensorProto.FLOAT, ["n", 4, 112, 112]))
+    onnx.save(model, source)
+    spec = import_model(source, into=ModelStore(tmp_path))
+    assert (spec.family, spec.dimension, spec.digest) == ("arcface", 512, alone.digest)
+
+
+def test_two_vectors_are_refused(tmp_path: Path, tiny_embedder: Write) -> None:
+    source = tiny_embedder(tmp_path / "up.onnx", dimension=512)
+    model = onnx.load(source)
+    model.graph.node.append(onnx.helper.make_node("Neg", ["embedding"], ["mirrored"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("mirrored", onnx.TensorProto.FLOAT, ["n", 512]))
+    onnx.save(model, source)
+    with pytest.raises(ModelError, match="exactly one vector"):
+        import_model(source, into=ModelStore(tmp_path), family="arcface")
+
+
+def transposed(source: Path, perm: list[int]) -> Path:
+    """The same network as Keras exports it: images (N, 112, 112, 3), turned first thing."""
+    model = onnx.load(source)
+    model.graph.node[0].input[0] = "planar"
+    model.graph.node.insert(0, onnx.helper.make_node("Transpose", ["input"], ["planar"], perm=perm))
+    images = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["n", 112, 112, 3])
+    model.graph.input[0].CopyFrom(images)
+    onnx.save(model, source)
+    return source
+
+
+@pytest.mark.parametrize("scaling", [False, True])
+def test_a_network_of_channels_last_becomes_the_same(tmp_path: Path, tiny_embedder: Write, scaling: bool) -> None:
+    source = tiny_embedder(tmp_path / "up.onnx", dimension=512, scaling=scaling)
+    plain = import_model(source, into=ModelStore(tmp_path), name="plain")
+    assert import_model(transposed(source, [0, 3, 1, 2]), into=ModelStore(tmp_path)).digest == plain.digest
+
+
+def test_columns_before_rows_are_refused(tmp_path: Path, tiny_embedder: Write) -> None:
+    source = transposed(tiny_embedder(tmp_path / "up.onnx", dimension=512), [0, 3, 2, 1])
+    with pytest.raises(ModelError, match=r"expected one float32 \(N, 3, H, W\), channels before rows"):
+        import_model(source, into=ModelStore(tmp_path))
+
+
+def test_of_a_public_mobilefacenet_the_pixels_must_be_told(shared: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"1x128 out.*--mean"):
+        import_model(shared / "models/upstream/mobilefacenet_foamliu.onnx", into=ModelStore(tmp_path))

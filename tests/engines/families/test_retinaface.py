@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from engines.base import ModelError
 from engines.families.retinaface import priors
@@ -167,6 +167,53 @@ def test_the_graph_is_static_but_for_the_batch() -> None:
             assert None not in rest, value.name
             assert batch is None or value.name.startswith("head/"), value.name
         assert (model.opset_import[0].version, model.ir_version) == (17, 8)
+
+
+def split_by_stride(model: onnx.ModelProto) -> None:
+    """Nine outputs instead of three, in no order, scores softmaxed each for itself."""
+    del model.graph.output[:]
+    for end in [node for node in model.graph.node if node.output[0] in ("loc", "conf", "landms")]:
+        join = next(n for n in model.graph.node if end.input[0] in n.output) if end.op_type == "Softmax" else end
+        for part in join.input:
+            name = part
+            if end.op_type == "Softmax":
+                name = f"{part}_softmax"
+                model.graph.node.add(op_type="Softmax", input=[part], output=[name], name=name).attribute.append(
+                    helper.make_attribute("axis", 2)
+                )
+            model.graph.output.insert(0, helper.make_tensor_value_info(name, TensorProto.FLOAT, ["", "", ""]))
+        model.graph.node.remove(end)
+        if join is not end:
+            model.graph.node.remove(join)
+
+
+def drop_batch(model: onnx.ModelProto) -> None:
+    """As `output[0]` or `squeeze(0)` at the end of an export for one image does."""
+    for n, output in enumerate(model.graph.output):
+        next(node for node in model.graph.node if output.name in node.output).output[0] = f"{output.name}_whole"
+        index = numpy_helper.from_array(np.array(0 if n else [0], np.int64), f"{output.name}_first")
+        model.graph.initializer.append(index)
+        node = helper.make_node("Gather" if n else "Squeeze", [f"{output.name}_whole", index.name], [output.name])
+        model.graph.node.append(node)
+        del output.type.tensor_type.shape.dim[0]
+
+
+@pytest.mark.parametrize("change", [split_by_stride, drop_batch])
+@pytest.mark.parametrize("softmax", [True, False])
+def test_outputs_by_stride_and_outputs_without_a_batch_axis_are_taken(
+    tmp_path: Path, tiny_detector: Write, run: Run, decode_twin: Twin, assert_same_faces: Same,
+    change: Callable[[onnx.ModelProto], None], softmax: bool,
+) -> None:  # fmt: skip
+    whole = tiny_detector(tmp_path / "up.onnx", softmax=softmax, shape=(1, 3, 64, 96))
+    model = onnx.load(whole)
+    change(model)
+    onnx.save(model, tmp_path / "other.onnx")
+    spec = import_model(tmp_path / "other.onnx", into=ModelStore(tmp_path))
+    assert spec.family == "retinaface"
+    images = noise(5, 3, 64, 96, 3)
+    found = run(spec.files[0].path, images)
+    for row, outputs in enumerate(bare(run, whole, images)):
+        assert_same_faces(found, row, decode_twin(outputs, 64, 96))
 
 
 @pytest.mark.parametrize("size", [(100, 128), (128, 100), (0, 64), (-32, 64), (16, 16)])

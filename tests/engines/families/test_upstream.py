@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
@@ -14,6 +15,19 @@ from onnx import TensorProto, helper
 from engines.base import ModelError
 from engines.importing import import_model
 from engines.models import ModelStore
+from tests.engines.families import hostile
+
+ROOM_BYTES = 400 * 2**20
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Room for less than the largest tensor that a network may have."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + ROOM_BYTES, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 @pytest.fixture
@@ -58,7 +72,7 @@ def test_external_data_of_a_constant_node_are_refused(source: Path, store: Model
 def test_what_is_not_onnx_is_refused(tmp_path: Path, store: ModelStore, data: bytes) -> None:
     path = tmp_path / "file.onnx"
     path.write_bytes(data)
-    refuse(path, store, "not an ONNX file")
+    refuse(path, store, "not an ONNX file|cut short")
 
 
 def test_what_is_not_a_file_is_refused(tmp_path: Path, store: ModelStore) -> None:
@@ -93,6 +107,23 @@ def test_custom_operators_and_control_flow_are_refused(source: Path, store: Mode
     )
     source.write_bytes(model.SerializeToString())
     refuse(source, store, "control flow")
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("change", hostile.CHANGES, ids=lambda change: change.__name__)
+def test_what_means_harm_is_refused_in_few_words_and_little_memory(
+    source: Path, store: ModelStore, change: hostile.Change
+) -> None:
+    model = onnx.load(source)
+    change(model)
+    source.write_bytes(model.SerializeToString())
+    before = sorted(source.parent.iterdir())
+    for family in ("arcface", None):
+        with pytest.raises(ModelError) as refused:
+            import_model(source, family=family, into=store, name="hostile")
+        assert len(str(refused.value)) < 1500
+    assert [path for path in sorted(source.parent.iterdir()) if path != store.folders[-1]] == before
+    assert not store.folders[-1].exists() or not any(store.folders[-1].iterdir())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
