@@ -39,7 +39,11 @@ class Settings(BaseSettings):
         description="`auto`, `cpu`, `cuda` (the GPUs, shared out over the workers) or `cuda:N`; absent means no start",
     )
     precision: Precision = Field("fp16", description="precision of the plans (TensorRT)")
-    batch: str = Field("1:8:32", description="batch sizes of the plans: least, tuned for, most (TensorRT)")
+    batch: str = Field(
+        "1:8:32",
+        description="batch sizes of the plans: least, tuned for, most; MTCNN's R-Net and O-Net have their own "
+        "(TensorRT)",
+    )
     contexts: int = Field(2, ge=1, le=64, description="engine runs at once in a worker (TensorRT)")
     auto_build: bool = Field(False, description="build missing plans at start, which takes minutes (TensorRT)")
     plans_dir: Path | None = Field(None, description="where plans are kept (default: data folder / `plans`)")

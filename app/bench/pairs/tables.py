@@ -55,4 +55,4 @@ def separation(axes: Any, told: Json) -> None:
     axes.set(title="how far apart people lie", xlabel="cosine")
     axes.set_yticks(places, names, fontsize=6)
     axes.invert_yaxis()
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.4, -0.12), ncol=3)
