@@ -207,7 +207,7 @@ def test_closing_answers_those_who_wait_and_refuses_others(
     for closer in closing:
         closer.result(PATIENCE_S)
     assert queue.inner.closed.is_set()
-    assert all(answer.done() for answer in answers)
+    queue.until(lambda: all(answer.done() for answer in answers))
     assert all(answers_to(answer.result(), number) for number, answer in enumerate(answers))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines import base
 from engines.base import Tensors
-from engines.shared.channel import ASKED, Channel
+from engines.shared.channel import Channel
 from engines.shared.client import Seat, SharedEngine
 from engines.shared.server import EngineServer
 
@@ -46,6 +46,16 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.0005)
 
 
+class CountedChannel(Channel):
+    """Tells how many calls stand in its pipes' lines or have stood there."""
+
+    sent = 0
+
+    def ask(self, lane: int, slot: int, ticket: int) -> None:
+        super().ask(lane, slot, ticket)
+        self.sent += 1
+
+
 class Line:
     """A served RowEngine whose runs stay until `release`, and the workers at its two seats."""
 
@@ -53,27 +63,26 @@ class Line:
         self.gate = threading.Semaphore(0)
         self.inner = row_engine(gate=self.gate, **options)
         self.batches_told: list[tuple[str, int]] = []
-        self.channel = Channel(seats=SEATS, slots=SLOTS)
+        self.channel = CountedChannel(seats=SEATS, slots=SLOTS)
         self.server = EngineServer(
             self.channel, {"row": self.inner}, on_batch=lambda name, rows: self.batches_told.append((name, rows))
         )
         self.seats = [Seat(self.channel, number) for number in range(SEATS)]
         self._in_background = in_background
-        self.asked = 0
 
     def engine(self, seat: int) -> SharedEngine:
         return self.seats[seat].engines["row"]
 
     def start(self, *numbers: int, seat: int = 0, is_cancelled: Callable[[], bool] = lambda: False) -> Answer:
         """Calls from a thread of its own and returns once the call stands in line or runs."""
-        before = sum(words[ASKED] for words in self.channel.words)
+        before = self.channel.sent
 
         def run() -> dict[str, NDArray[Any]]:
             with base.cancellation(is_cancelled):
                 return self.engine(seat).run(call(*numbers))
 
         answer = self._in_background(run)
-        until(lambda: sum(words[ASKED] for words in self.channel.words) > before)
+        until(lambda: self.channel.sent > before or answer.done())
         return answer
 
     def begin(self, number: int) -> Answer:
