@@ -83,7 +83,6 @@ class Threshold(Answer):
     threshold: float
     far: float | None = Field(description="share of impostor comparisons above it; null: not measured")
     expected_false_match_rate: float | None = Field(description="of a stranger, in a gallery of this size")
-    provisional: bool
     warning: str | None = None
 
 

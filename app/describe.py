@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from app.embedders import Embedders
@@ -33,20 +33,21 @@ class Description:
         self._engines = engines
 
     def models(self) -> list[Json]:
-        """Every model of the store, with what is loaded."""
-        return [self._model(spec) for spec in self._store.list()]
+        """Every model of the store, with what is loaded.
 
-    @property
-    def _loaded(self) -> tuple[ModelSpec, ...]:
-        return self._pair.detector, self._pair.embedder
+        A loaded model is told of as it was when it was loaded: thresholds saved since count from the next start on.
+        """
+        loaded = {(spec.name, spec.digest): spec for spec in (self._pair.detector, self._pair.embedder)}
+        found = [(loaded.get((spec.name, spec.digest)), spec) for spec in self._store.list()]
+        return [self._model(ours or spec, loaded=ours is not None) for ours, spec in found]
 
-    def _model(self, spec: ModelSpec) -> Json:
+    def _model(self, spec: ModelSpec, *, loaded: bool) -> Json:
         family, detects = FAMILIES.get(spec.family), spec.task == "detector"
         return {
             "name": spec.name,
             "task": spec.task,
             "family": spec.family,
-            "loaded": any((spec.name, spec.digest) == (model.name, model.digest) for model in self._loaded),
+            "loaded": loaded,
             "digest": spec.digest,
             "dimension": spec.dimension,
             "sizes": [{"height": height, "width": width} for height, width in spec.sizes],
@@ -60,7 +61,7 @@ class Description:
             "note": spec.note,
             "source": spec.source,
             "urls": list(spec.urls),
-            "thresholds": None if spec.thresholds is None else asdict(spec.thresholds),
+            "thresholds": None if spec.thresholds is None else spec.thresholds.as_dict(),
         }
 
     def info(self) -> Json:

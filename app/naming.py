@@ -33,7 +33,6 @@ class Naming:
             threshold=model.verify,
             far=model.verify_far,
             expected_false_match_rate=model.verify_far,
-            provisional=model.provisional,
             warning=None,
         )
 
@@ -63,12 +62,15 @@ class Naming:
 
     def _thresholds(self) -> Thresholds:
         if self._embedder.thresholds is None:
-            raise InvalidRequestError(f"the model {self._embedder.name} recommends no threshold: send `threshold`")
+            raise InvalidRequestError(
+                f"the model {self._embedder.name} recommends no threshold: send `threshold`, or measure some with "
+                "`faceserve eval verification --save`"
+            )
         return self._embedder.thresholds
 
 
 def _asked_for(threshold: float) -> Choice:
-    return Choice(threshold=threshold, far=None, expected_false_match_rate=None, provisional=False, warning=None)
+    return Choice(threshold=threshold, far=None, expected_false_match_rate=None, warning=None)
 
 
 def unit_embeddings(items: Sequence[list[float] | str], dimension: int) -> Embeddings:

@@ -106,6 +106,5 @@ def threshold_json(choice: Choice) -> Json:
         "threshold": choice.threshold,
         "far": choice.far,
         "expected_false_match_rate": choice.expected_false_match_rate,
-        "provisional": choice.provisional,
         "warning": choice.warning,
     }

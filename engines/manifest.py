@@ -91,9 +91,26 @@ def description_of(spec: ModelSpec, size: Size) -> dict[str, str]:
         "note": spec.note,
         "source": spec.source,
         "source_sha256": spec.source_sha256,
-        "thresholds": json.dumps(spec.thresholds.as_dict(), sort_keys=True) if spec.thresholds else "",
+        "thresholds": _written(spec.thresholds) if spec.thresholds else "",
     }
     return {key: value for key, value in known.items() if value}
+
+
+def as_described_now(said: dict[str, str]) -> dict[str, str]:
+    """A graph's own description with its thresholds in the form that `description_of` gives them.
+
+    An older form is read and means the same. Raises ModelError for thresholds that cannot be read.
+    """
+    if "thresholds" not in said:
+        return said
+    try:
+        return said | {"thresholds": _written(Thresholds.from_dict(json.loads(said["thresholds"])))}
+    except ValueError as error:
+        raise ModelError(f"thresholds that are no JSON ({error}): {said['thresholds']}") from error
+
+
+def _written(thresholds: Thresholds) -> str:
+    return json.dumps(thresholds.as_dict(), sort_keys=True)
 
 
 def write_manifest(spec: ModelSpec, folder: Path) -> None:

@@ -22,6 +22,7 @@ from engines.manifest import (
     MANIFEST,
     ModelFile,
     ModelSpec,
+    as_described_now,
     crop_of,
     description_of,
     file_name,
@@ -145,7 +146,7 @@ def _verify_graphs(spec: ModelSpec) -> None:
     for file in spec.files:
         model = models[file.size]
         canonical.require_canonical(model, spec, file.size)
-        said, expected = graphs.description(model), description_of(spec, file.size)
+        said, expected = as_described_now(graphs.description(model)), description_of(spec, file.size)
         differing = sorted(key for key in said | expected if said.get(key) != expected.get(key))
         if differing:
             raise ModelError(f"{file.path} and its manifest do not say the same of {', '.join(differing)}")

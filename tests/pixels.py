@@ -9,7 +9,7 @@ from engines.manifest import ModelSpec
 from engines.models import ModelStore, write_model
 from engines.thresholds import Thresholds
 
-THRESHOLDS = Thresholds(verify=0.999, verify_far=None, recognize=0.999, table=(), provisional=True, note="for tests")
+THRESHOLDS = Thresholds(verify=0.999, verify_far=None, recognize=0.999, note="for tests")
 
 
 def write_pixels(

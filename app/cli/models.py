@@ -149,13 +149,11 @@ def _values(flag: str, text: str | None) -> list[float] | None:
 
 
 def _thresholds(verify: float | None, recognize: float | None) -> Thresholds | None:
-    """Values a person gives are a guess until they are measured, hence provisional."""
+    """Values a person gives are nothing that was measured here: no FAR is known of them."""
     if verify is None and recognize is None:
         return None
     if verify is None or recognize is None:
         raise typer.BadParameter("give both --verify-threshold and --recognize-threshold, or neither")
     from engines.thresholds import Thresholds
 
-    return Thresholds(
-        verify=verify, verify_far=None, recognize=recognize, table=(), provisional=True, note="given at import"
-    )
+    return Thresholds(verify=verify, verify_far=None, recognize=recognize, note="given at import")

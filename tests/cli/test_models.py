@@ -50,7 +50,7 @@ def test_what_can_be_pulled_is_listed_with_its_licence(faceserve: Faceserve) -> 
 
 def test_info_tells_everything(faceserve: Faceserve) -> None:
     (shipped,) = faceserve("models", "info", "mobilefacenet_256").lines
-    assert shipped["thresholds"]["verify"] == 0.319
+    assert shipped["thresholds"].keys() == {"verify", "verify_far", "recognize", "table", "note"}
     assert [file["name"] for file in shipped["files"]] == ["112x112.onnx"]
     (offered,) = faceserve("models", "info", "sface_2021dec").lines
     assert offered["expected"] == "what its family usually expects"
@@ -133,6 +133,23 @@ def test_remove_keeps_what_ships_and_what_is_in_use(
     assert faceserve("models", "verify", "mine").code == 0
     assert faceserve("models", "remove", "mine", "--force").lines == [{"name": "mine", "removed": True}]
     assert faceserve("models", "verify", "mine").code == 1
+
+
+def test_thresholds_given_at_import_have_no_far(faceserve: Faceserve, tmp_path: Path) -> None:
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(network(3))
+    flags = ("--family", "arcface", "--verify-threshold", "0.3", "--recognize-threshold", "0.4")
+    done = faceserve("models", "import", file, *flags)
+    assert done.code == 0, done.err
+    (told,) = faceserve("models", "info", "mine").lines
+    given: dict[str, object] = {
+        "verify": 0.3,
+        "verify_far": None,
+        "recognize": 0.4,
+        "table": [],
+        "note": "given at import",
+    }
+    assert told["thresholds"] == given
 
 
 def test_verify_refuses_an_unknown_name(faceserve: Faceserve) -> None:

@@ -46,10 +46,11 @@ def test_what_is_not_for_commercial_use_has_to_be_accepted(offer: Offer) -> None
 
 
 @pytest.mark.parametrize("offer", BOTH)
-def test_thresholds_that_nobody_measured_are_provisional(offer: Offer) -> None:
+def test_thresholds_that_nobody_measured_promise_no_far(offer: Offer) -> None:
     if offer.thresholds is not None:
         assert offer.task == "embedder"
-        assert offer.thresholds.provisional
+        assert offer.thresholds.verify_far is None
+        assert offer.thresholds.table == ()
         assert offer.thresholds.note
 
 
@@ -80,7 +81,7 @@ def row_of(offer: Offer) -> str:
     packs = ", ".join(f"`{pack}`" for pack in packs_of(offer.name))
     files = "<br>".join(f"`{file.name}`, {file.bytes:,} bytes, `{file.sha256}`" for file in offer.files)
     commercial = "yes" if offer.licence.commercial_use else "**no**"
-    thresholds = "none" if offer.thresholds is None else f"{offer.thresholds.verify}, FAR not published; provisional"
+    thresholds = "none" if offer.thresholds is None else f"{offer.thresholds.verify}, FAR not published"
     cosine = thresholds if offer.task == "embedder" else ""
     return (
         f"| `{offer.name}` | {packs} | {offer.task}, `{offer.family}` | {offer.licence.text} | {commercial} | "

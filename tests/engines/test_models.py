@@ -20,7 +20,7 @@ from engines.importing import Expected, import_model
 from engines.models import SHIPPED, ModelStore, save_thresholds
 from engines.thresholds import FarRow, Thresholds
 
-TABLE = Thresholds(0.3, 1e-3, 0.4, (FarRow(0.3, 1e-3), FarRow(0.5, 1e-6)), provisional=False)
+TABLE = Thresholds.measured([FarRow(0.3, 1e-3, 8e-4, 1.3e-3), FarRow(0.5, 1e-6)], "a test")
 
 
 @pytest.fixture
@@ -73,9 +73,10 @@ def test_the_shipped_pair_verifies(
 def test_the_shipped_thresholds_say_what_they_rest_on() -> None:
     thresholds = ModelStore(SHIPPED).get("mobilefacenet_256").thresholds
     assert thresholds is not None
-    assert (thresholds.verify, thresholds.verify_far, thresholds.recognize) == (0.319, 1e-3, 0.40)
-    assert thresholds.provisional
-    assert "three impostor pairs" in thresholds.note
+    assert thresholds.note
+    if thresholds.verify_far is not None:
+        assert thresholds.table
+        assert all(row.low is not None and row.high is not None for row in thresholds.table)
 
 
 def test_the_cards_name_the_shipped_files() -> None:
@@ -137,6 +138,9 @@ def test_new_thresholds_of_a_shipped_model_go_into_the_last_folder(store: ModelS
     assert after.files[0].path.is_relative_to(store.folders[-1])
     assert after.digest == shipped.digest
     assert ModelStore(SHIPPED).get("mobilefacenet_256") == shipped
+    assert store.verify("mobilefacenet_256") == after
+    assert store.get("mobilefacenet_256").thresholds == TABLE
+    assert [model.name for model in store.list()] == ["mobilefacenet_256", "retinaface_mnet025"]
 
 
 def test_an_existing_name_is_kept_unless_replaced(source: Path, store: ModelStore) -> None:

@@ -85,7 +85,7 @@ def _measure(chosen: Sequence[Pair], photos: Sequence[Photo], rounds: int) -> Js
                 "embedder": pair[1].name,
                 "ms_per_photo": asdict(Summary.of(1e3 * each / len(photos) for each in taken)),
                 "times_first": asdict(ratios(taken, seconds[0])),
-                **recognised(photos, embeddings, _threshold(pair[1])).as_json(),
+                **recognised(photos, embeddings, _threshold(pair[1], sum(photo.enroll for photo in photos))).as_json(),
             }
             for pair, embeddings, taken in zip(chosen, found, seconds, strict=True)
         ],
@@ -116,5 +116,5 @@ def _time(client: FaceClient, photos: Sequence[Photo]) -> float:
     return time.perf_counter() - begun
 
 
-def _threshold(embedder: ModelSpec) -> float | None:
-    return None if embedder.thresholds is None else embedder.thresholds.recognize
+def _threshold(embedder: ModelSpec, identities: int) -> float | None:
+    return None if embedder.thresholds is None else embedder.thresholds.for_gallery(identities).threshold
