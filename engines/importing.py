@@ -110,10 +110,10 @@ def _converted(
     converter = row.converter()
     for size in networks:
         converter.require_size(size)
-    bodies = {size: static.specialise(network.model, size) for size, network in networks.items()}
     converted = {}
-    for size, body in bodies.items():
-        usual = networks[size].expected or converter.default_preprocessing(body)
+    for size, network in networks.items():
+        body = static.specialise(network.model, size)
+        usual = network.expected or converter.default_preprocessing(body)
         preprocessing = _preprocessing(usual, expected)
         converted[size] = converter.convert(body, size, preprocessing)
     return converted, preprocessing

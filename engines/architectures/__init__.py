@@ -7,14 +7,14 @@ takes those of a file, and tells the architecture by their names and shapes.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from engines.architectures.pouring import pour
 from engines.architectures.table import ARCHITECTURES, Architecture
 from engines.architectures.weights import Weights, given_weights, random_weights
-from engines.base import ModelError, RuntimeMissingError
+from engines.base import ModelError
 from engines.families import Size, family_called
+from engines.models import require_onnx
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -33,8 +33,7 @@ def build(
     """
     if name not in ARCHITECTURES:
         raise ModelError(f"no architecture {name!r}: known are {', '.join(sorted(ARCHITECTURES))}")
-    if find_spec("onnx") is None:
-        raise RuntimeMissingError("building a network needs the extra `convert`: pip install 'faceserve[convert]'")
+    require_onnx()
     from engines.architectures.layers import Layers
 
     row = ARCHITECTURES[name]

@@ -91,7 +91,7 @@ class Layers:
         if affine:
             inputs = [self._parameter(f"{name}.{each}", x.channels) for each in ("weight", "bias")]
         else:
-            inputs = [self._constant([value] * x.channels, np.float32).name for value in (1, 0)]
+            inputs = [self._constant(np.full(x.channels, value, np.float32), np.float32).name for value in (1, 0)]
         inputs += [self._parameter(f"{name}.{each}", x.channels) for each in ("running_mean", "running_var")]
         return Features(self._graph.op("BatchNormalization", x.name, *inputs, name=name, epsilon=epsilon), x.shape)
 
@@ -194,11 +194,22 @@ class Layers:
         return self._graph.constant(arranged(values), np.float32, name=name)
 
 
+class _Unwritten(GraphBuilder):
+    """Names what would be written, and keeps none of it."""
+
+    def add(self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> list[str]:
+        return list(outputs)
+
+    def constant(self, values: object, dtype: type[np.generic], *, name: str) -> str:
+        return name
+
+
 class Needs(Layers):
     """Writes nothing down but the shape of each parameter that a network needs, by name."""
 
     def __init__(self, dimension: int = 512) -> None:
         super().__init__(lambda name, shape: np.empty(0, np.float32), dimension)
+        self._graph = _Unwritten("")
         self.shapes: dict[str, tuple[int, ...]] = {}
 
     def of(self, size: Size, add_layers: AddLayers) -> dict[str, tuple[int, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engines.architectures.layers import Features, Layers
+from engines.architectures.mobile_blocks import Blocks, whole_map
 
 LAST = 512
 """Channels of the last features."""
@@ -23,30 +24,15 @@ SETTINGS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 1
 
 def classic(net: Layers, crops: Features) -> Mapping[str, Features]:
     """github.com/TreB1eN/InsightFace_Pytorch, whose names many have taken over."""
-    x = _conv_block(net, crops, "conv1", 64, 3, stride=2)
-    x = _conv_block(net, x, "conv2_dw", 64, 3, groups=64)
+    write = Blocks(net, "conv", "bn", "prelu", "conv", "conv_dw", "project")
+    x = write.activated(crops, "conv1", 64, 3, stride=2)
+    x = write.activated(x, "conv2_dw", 64, 3, groups=64)
     for halving, after, channels, wide, blocks, inner in STAGES:
-        x = _bottleneck(net, x, halving, channels, wide, stride=2)
-        for i in range(blocks):
-            x = net.add(x, _bottleneck(net, x, f"{after}.model.{i}", channels, inner))
-    x = _conv_block(net, x, "conv_6_sep", LAST, 1)
-    x = net.conv(x, "conv_6_dw.conv", LAST, (x.shape[1], x.shape[2]), padding=0, groups=LAST)
+        x = write.bottleneck(x, halving, channels, wide, stride=2)
+        x = write.residuals(x, f"{after}.model", blocks, inner)
+    x = whole_map(net, write.activated(x, "conv_6_sep", LAST, 1), "conv_6_dw.conv")
     x = net.linear(net.flatten(net.batch_norm(x, "conv_6_dw.bn")), "linear", net.dimension, bias=False)
     return {"embedding": net.batch_norm(x, "bn")}
-
-
-def _bottleneck(net: Layers, x: Features, name: str, channels: int, inner: int, stride: int = 1) -> Features:
-    """Widens, convolves each channel by itself, narrows without an activation (Sandler et al. 2018)."""
-    x = _conv_block(net, x, f"{name}.conv", inner, 1)
-    x = _conv_block(net, x, f"{name}.conv_dw", inner, 3, stride=stride, groups=inner)
-    return net.batch_norm(net.conv(x, f"{name}.project.conv", channels, 1), f"{name}.project.bn")
-
-
-def _conv_block(
-    net: Layers, x: Features, name: str, channels: int, kernel: int, *, stride: int = 1, groups: int = 1
-) -> Features:
-    x = net.conv(x, f"{name}.conv", channels, kernel, stride=stride, groups=groups)
-    return net.prelu(net.batch_norm(x, f"{name}.bn"), f"{name}.prelu")
 
 
 def relu6(net: Layers, crops: Features) -> Mapping[str, Features]:
@@ -59,8 +45,7 @@ def relu6(net: Layers, crops: Features) -> Mapping[str, Features]:
         for i in range(blocks):
             x = _inverted_residual(net, x, f"features.{number}.conv", channels, wider, stride if i == 0 else 1)
             number += 1
-    x = _conv_relu6(net, x, "conv2", LAST, 1)
-    x = net.conv(x, "gdconv.depthwise", LAST, (x.shape[1], x.shape[2]), padding=0, groups=LAST)
+    x = whole_map(net, _conv_relu6(net, x, "conv2", LAST, 1), "gdconv.depthwise")
     x = net.conv(net.batch_norm(x, "gdconv.bn"), "conv3", net.dimension, 1, bias=True)
     return {"embedding": net.flatten(net.batch_norm(x, "bn"))}
 

@@ -41,6 +41,6 @@ def _arranged(values: NDArray[Any], head: str | None) -> NDArray[Any]:
     rows = values.T
     if head or values.shape[0] % (FLAT[0] * FLAT[1]):
         return np.ascontiguousarray(rows)
-    by_place = rows.reshape(len(rows), -1, *FLAT).transpose(0, 2, 3, 1)
+    by_place = rows.reshape(len(rows), values.shape[0] // (FLAT[0] * FLAT[1]), *FLAT).transpose(0, 2, 3, 1)
     flat: NDArray[Any] = np.ascontiguousarray(by_place).reshape(rows.shape)
     return flat

@@ -60,9 +60,9 @@ def mxnet(arrays: Arrays) -> Arrays | None:
     mobile = any(name.startswith("conv_6dw7_7") for name in arrays)
     given = dict(arrays) | {"fc1_gamma": np.ones_like(arrays["fc1_moving_var"])}
     if mobile:
-        bias = given.pop("pre_fc1_bias")
-        if bias.size == given.get("fc1_moving_mean", bias).size:
-            given["fc1_moving_mean"] = given["fc1_moving_mean"].ravel() - bias.ravel()
+        bias, mean = given.pop("pre_fc1_bias"), given.get("fc1_moving_mean")
+        if mean is not None and mean.size == bias.size and mean.dtype.kind == bias.dtype.kind == "f":
+            given["fc1_moving_mean"] = mean.ravel() - bias.ravel()
         if "fc1_weight" in given:  # so called in some files
             given["pre_fc1_weight"] = given.pop("fc1_weight")
     return dict(_renamed(given, MOBILEFACENET if mobile else IRESNET))
@@ -75,12 +75,16 @@ def _renamed(arrays: Arrays, modules: tuple[tuple[str, str], ...]) -> Iterator[t
         module = name.removesuffix(f"_{end}")
         epsilon = next(value for suffix, value in EPSILONS.items() if module.endswith(suffix))
         values = given + given.dtype.type(epsilon - EPSILON) if end == "moving_var" else given
-        for pattern, ours in modules:
-            if found := re.fullmatch(pattern, module):
-                yield f"{ours.format(*_parts(found))}.{ENDS[end]}", values
-                break
-        else:
-            yield name, values
+        ours = _module(module, modules) if end else ""
+        yield (f"{ours}.{ENDS[end]}" if ours else name), values
+
+
+def _module(name: str, modules: tuple[tuple[str, str], ...]) -> str:
+    """Our name of MXNet's module; "" where nothing fits."""
+    for pattern, ours in modules:
+        if found := re.fullmatch(pattern, name):
+            return ours.format(*_parts(found))
+    return ""
 
 
 def _parts(found: re.Match[str]) -> Iterator[str]:

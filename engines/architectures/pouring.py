@@ -90,7 +90,7 @@ def nearest(arrays: Arrays, *, flat: bool = False) -> Fit:
     return min(fits, key=lambda fit: fit.faults)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def needs(name: str, size: Size, dimension: int) -> Mapping[str, tuple[int, ...]]:
     """Names and shapes of the parameters of an architecture."""
     from engines.architectures.layers import Needs

@@ -45,6 +45,8 @@ def _entry(opened: zipfile.ZipFile, member: UpstreamFile, archive: Path) -> zipf
     entries = [entry for entry in opened.infolist() if PurePosixPath(entry.filename).name == member.name]
     if len(entries) != 1 or entries[0].is_dir():
         raise ModelError(f"{archive} has {len(entries)} files called {member.name}: expected one")
+    if entries[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ModelError(f"{archive} has {member.name} packed in a way that is not read: only stored or deflated is")
     if entries[0].file_size != member.bytes:
         raise ModelError(
             f"{archive} says that {member.name} has {entries[0].file_size} bytes, it must have {member.bytes}"

@@ -64,9 +64,8 @@ def pull(
             if fresh:
                 _import(offers[name], places, source, folder, into, replace=replace)
             yield Pulled(into.get(name), fresh)
-        for download in downloads:
-            if not keep:
-                (folder / download.name).unlink(missing_ok=True)
+        for download in () if keep else downloads:
+            (folder / download.name).unlink(missing_ok=True)
 
 
 def _is_there(offer: Offer, store: ModelStore, replace: bool) -> bool:

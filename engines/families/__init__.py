@@ -78,7 +78,7 @@ class Family:
     """A row of the table.
 
     `sizes` are written when the network has no size of its own and none is asked for. A `cascade` is a detector of
-    several networks (see `engines/cascade.py`). `min_score` is the score from which its detections are usually faces;
+    several networks (see `engines.cascade`). `min_score` is the score from which its detections are usually faces;
     `crop` is how an embedder of the family was trained to see faces. `batches` are those of the files of these sizes;
     the others' are the settings' and the runtime's.
     """

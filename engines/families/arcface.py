@@ -12,7 +12,7 @@ from onnx import ModelProto
 
 from engines.base import ModelError
 from engines.families import Converted, Size
-from engines.families.preprocessing import Preprocessing, scales_itself
+from engines.families.preprocessing import Preprocessing, usual_or_raw
 from engines.families.recognition import Look
 from engines.families.upstream import one_network as networks
 from engines.families.vectors import canonical, vectors
@@ -40,7 +40,7 @@ def require_size(size: Size) -> None:
 
 def default_preprocessing(body: ModelProto) -> Preprocessing:
     """InsightFace's RGB (x − 127.5) / 127.5; raw RGB where the network begins by scaling its input itself."""
-    return Preprocessing("rgb") if scales_itself(body.graph, body.graph.input[0].name) else INSIGHTFACE
+    return usual_or_raw(body, INSIGHTFACE)
 
 
 def convert(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:

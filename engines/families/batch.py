@@ -58,14 +58,14 @@ class _Rewriting:
         order = list(attribute(node, "perm", ()))
         before, readers = self.shapes.get(node.input[0], (None,)), consumers(self.graph, node.output[0])
         reshaped = readers and all(reader.op_type == "Reshape" for reader in readers)
-        if order[:1] not in ([], [0]) and before[0] == 1 and reshaped:
+        if order[:1] not in ([], [0]) and before[:1] == (1,) and reshaped:
             del node.attribute[:]
             node.attribute.append(helper.make_attribute("perm", [0, *(axis for axis in order if axis)]))
             self.moved.add(node.output[0])
 
     def _reshape(self, node: NodeProto) -> None:
         before, after = (self.shapes.get(name, (None,)) for name in (node.input[0], node.output[0]))
-        lost = before[0] == 1 or node.input[0] in self.bare | self.moved
+        lost = before[:1] == (1,) or node.input[0] in self.bare | self.moved
         if not lost or None in after or after[:1] == (1,):
             return  # nothing to give back, or the axis is there again
         target = numpy_helper.from_array(np.array([1, *after], dtype=np.int64), f"{node.output[0]}/with_batch")
@@ -77,7 +77,7 @@ class _Rewriting:
     def _drop(self, node: NodeProto, weights: dict[str, TensorProto]) -> None:
         """Leaves alone the batch axis, of length 1, that the node would drop."""
         shape = self.shapes.get(node.input[0], (None,))
-        if shape[0] != 1 or any(name not in weights for name in node.input[1:]):
+        if shape[:1] != (1,) or any(name not in weights for name in node.input[1:]):
             return
         axes = [int(axis) for axis in array(weights[node.input[1]]).ravel()] if len(node.input) > 1 else []
         if node.op_type == "Gather":

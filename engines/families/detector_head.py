@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ from onnx.helper import make_tensor_value_info
 from engines.base import ModelError
 from engines.families import Converted, Size
 from engines.families.preprocessing import Preprocessing, attach
-from engines.families.static import Shapes, static_shapes
+from engines.families.recognition import Look
+from engines.families.static import Shapes, outputs_of
 from engines.graphs import GraphBuilder, assemble, producers
 
 STRIDES = (8, 16, 32)
@@ -56,34 +58,41 @@ def require_size(size: Size) -> None:
         raise ModelError(f"size {size[0]}x{size[1]} (height x width): detectors of this kind take multiples of 32")
 
 
-def layout_of(outputs: Shapes, size: Size, widths: Sequence[int], per_cell: Sequence[int] = (1, 2)) -> Layout | None:
-    """The outputs of a network that gives values of these `widths`, and nothing else, for one image: each kind one
-    (1, A, width), or one a stride, in any order and under any name; None where that is not so.
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the networks of a family give, and nothing else: for one image values of one of these sequences of `widths`,
+    each kind one (1, A, width), or one a stride, in any order and under any name.
 
-    `per_cell`: the numbers of priors in a cell that come into question. Of kinds equally wide the order is the file's.
+    `per_cell` are the numbers of priors in a cell that come into question; `told` is all that in words, for an error.
     """
-    by_shape: dict[tuple[int | None, ...], list[str]] = {}
-    for name, shape in outputs.items():
-        by_shape.setdefault(shape, []).append(name)
-    found = Counter({shape: len(names) for shape, names in by_shape.items()})
-    for priors in per_cell:
-        each = [priors * (size[0] // stride) * (size[1] // stride) for stride in STRIDES]
-        for counts in ([sum(each)], each):
-            if found == Counter((1, count, width) for count in counts for width in widths):
-                kinds = (tuple(by_shape[1, count, width].pop(0) for count in counts) for width in widths)
-                return Layout(tuple(kinds), priors)
-    return None
 
+    widths: tuple[tuple[int, ...], ...]
+    per_cell: tuple[int, ...]
+    told: str
 
-def outputs_of(body: ModelProto) -> Shapes:
-    """What the network gives for one image, in the file's order."""
-    shapes = static_shapes(body)
-    return {output.name: shapes[output.name] for output in body.graph.output}
+    def are_of(self, looks: Sequence[Look]) -> bool:
+        """Whether what is looked at is one such network."""
+        return len(looks) == 1 and self._layout(looks[0].outputs, looks[0].size) is not None
 
+    def layout(self, body: ModelProto, size: Size) -> Layout:
+        """Which outputs are what; of kinds equally wide the order is the file's. ModelError where they are others."""
+        outputs = outputs_of(body)
+        if (found := self._layout(outputs, size)) is None:
+            raise ModelError(f"outputs of shapes {sorted(map(str, outputs.values()))} for one image: {self.told}")
+        return found
 
-def unknown_layout(body: ModelProto, expected: str) -> ModelError:
-    """The error to raise for outputs that are not those `expected`."""
-    return ModelError(f"outputs of shapes {sorted(map(str, outputs_of(body).values()))} for one image: {expected}")
+    def _layout(self, outputs: Shapes, size: Size) -> Layout | None:
+        by_shape: dict[tuple[int | None, ...], list[str]] = {}
+        for name, shape in outputs.items():
+            by_shape.setdefault(shape, []).append(name)
+        found = Counter({shape: len(names) for shape, names in by_shape.items()})
+        for widths, priors in product(self.widths, self.per_cell):
+            each = [priors * (size[0] // stride) * (size[1] // stride) for stride in STRIDES]
+            for counts in ([sum(each)], each):
+                if found == Counter((1, count, width) for count in counts for width in widths):
+                    kinds = (tuple(by_shape[1, count, width].pop(0) for count in counts) for width in widths)
+                    return Layout(tuple(kinds), priors)
+        return None
 
 
 def joined(head: GraphBuilder, parts: Sequence[str], name: str) -> str:

@@ -12,13 +12,12 @@ from onnx import ModelProto
 
 from engines.base import ModelError
 from engines.families import Converted, Size
-from engines.families.preprocessing import Preprocessing, scales_itself
+from engines.families.preprocessing import RGB_BY_128, Preprocessing, usual_or_raw
 from engines.families.recognition import Look
 from engines.families.upstream import one_network as networks
 from engines.families.vectors import canonical, vectors
 
 SIZE = (160, 160)
-FIXED = Preprocessing("rgb", (127.5, 127.5, 127.5), (128.0, 128.0, 128.0))
 FED = "Fed as facenet-pytorch feeds it: RGB, (x − 127.5) / 128, the same for every image."
 
 
@@ -38,7 +37,7 @@ def require_size(size: Size) -> None:
 
 def default_preprocessing(body: ModelProto) -> Preprocessing:
     """RGB (x − 127.5) / 128; raw RGB where the network begins by scaling its input itself."""
-    return Preprocessing("rgb") if scales_itself(body.graph, body.graph.input[0].name) else FIXED
+    return usual_or_raw(body, RGB_BY_128)
 
 
 def convert(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:
@@ -47,5 +46,5 @@ def convert(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:
     The note tells when it is fed facenet-pytorch's way: older FaceNets want each image standardised by itself.
     """
     converted = canonical(body, size, expected)
-    fed = FED if expected == FIXED else ""
+    fed = FED if expected == RGB_BY_128 else ""
     return replace(converted, note=" ".join(filter(None, (converted.note, fed))))

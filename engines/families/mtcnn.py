@@ -23,9 +23,9 @@ from engines.cascade.parts import CROPS, ONET, RNET
 from engines.cascade.pyramid import STRIDE_PX, WINDOW_PX, canvas_size
 from engines.families import Converted, Size
 from engines.families.prelu import pool_before_prelu, prelu_as_relu
-from engines.families.preprocessing import Preprocessing, attach, scales_itself
-from engines.families.recognition import Look
-from engines.families.static import Shapes, specialise, static_shapes
+from engines.families.preprocessing import RGB_BY_128, Preprocessing, attach, usual_or_raw
+from engines.families.recognition import Look, look_at
+from engines.families.static import Shapes, outputs_of, specialise
 from engines.families.upstream import Upstream
 from engines.graphs import GraphBuilder, assemble, attribute, producer
 
@@ -67,9 +67,7 @@ def require_size(size: Size) -> None:
 
 def default_preprocessing(body: ModelProto) -> Preprocessing:
     """RGB (x − 127.5) / 128; raw RGB where the network begins by scaling its input itself."""
-    if scales_itself(body.graph, body.graph.input[0].name):
-        return Preprocessing("rgb")
-    return Preprocessing("rgb", (127.5, 127.5, 127.5), (128.0, 128.0, 128.0))
+    return usual_or_raw(body, RGB_BY_128)
 
 
 def convert(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:
@@ -99,17 +97,7 @@ def convert(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:
 
 def _part_of(network: Upstream) -> Size | None:
     """Which of the three a network is; ModelError where it works at none of their sizes."""
-    tried = [network.size] if network.size else [ONET, RNET]
-    for size in tried:
-        try:
-            body = specialise(network.model, size)
-            shapes = static_shapes(body)
-        except ModelError:
-            if size == tried[-1]:
-                raise
-            continue
-        return _part({output.name: shapes[output.name] for output in body.graph.output})
-    raise AssertionError  # the last size returned or raised
+    return _part(look_at(network, (ONET, RNET)).outputs)
 
 
 def _part(outputs: Shapes) -> Size | None:
@@ -123,8 +111,7 @@ def _part(outputs: Shapes) -> Size | None:
 def _outputs(body: ModelProto, part: Size) -> tuple[Mapping[int, str], list[int]]:
     """The outputs' names by how many values they have: 2 classes, 4 offsets, 10 coordinates; and the sides of the map
     of cells, where there is one."""
-    shapes = static_shapes(body)
-    found = {output.name: shapes[output.name] for output in body.graph.output}
+    found = outputs_of(body)
     if _part(found) != part:
         raise ModelError(
             f"outputs {found} for one image: MTCNN's P-Net has 2 and 4 values a cell, (1, 2, h, w) and (1, 4, h, w), "

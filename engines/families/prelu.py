@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from engines.graphs import array, constants, consumers, producer
+from engines.graphs import array, attribute, constants, consumers, producer
 
 
 def pool_before_prelu(graph: GraphProto) -> None:
@@ -64,10 +64,8 @@ def _replace(graph: GraphProto, node: NodeProto, nodes: Sequence[NodeProto]) -> 
 
 def _is_plain(node: NodeProto, weights: dict[str, TensorProto]) -> bool:
     """Whether it is a convolution of one group with weights and bias that are known."""
-    groups = [entry.i for entry in node.attribute if entry.name == "group"]
-    return (
-        node.op_type == "Conv" and len(node.input) == 3 and set(node.input[1:]) <= set(weights) and groups in ([], [1])
-    )
+    known = len(node.input) == 3 and set(node.input[1:]) <= set(weights)
+    return node.op_type == "Conv" and known and attribute(node, "group", 1) == 1
 
 
 def _rewrite(

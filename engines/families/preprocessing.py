@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from engines.base import ModelError
 from engines.graphs import GraphBuilder, array, attribute, constants, consumers
@@ -26,9 +26,18 @@ class Preprocessing:
     std: Triple = (1.0, 1.0, 1.0)
 
 
-def scales_itself(graph: GraphProto, images: str) -> bool:
+RGB_BY_128 = Preprocessing("rgb", (127.5, 127.5, 127.5), (128.0, 128.0, 128.0))
+"""RGB (x − 127.5) / 128, which several families' networks are fed."""
+
+
+def scales_itself(body: ModelProto) -> bool:
     """Whether the network begins by shifting or scaling its own input, and so takes raw pixels."""
-    return _own_affine(graph, images) is not None
+    return _own_affine(body.graph, body.graph.input[0].name) is not None
+
+
+def usual_or_raw(body: ModelProto, usual: Preprocessing) -> Preprocessing:
+    """`usual`, which networks of a family expect, but raw pixels in its order for one that scales its input itself."""
+    return Preprocessing(usual.channels) if scales_itself(body) else usual
 
 
 def attach(graph: GraphProto, images: str, expected: Preprocessing, builder: GraphBuilder, uint8_images: str) -> None:
@@ -59,21 +68,23 @@ def attach(graph: GraphProto, images: str, expected: Preprocessing, builder: Gra
 def _own_affine(graph: GraphProto, images: str) -> tuple[NodeProto, Vector, Vector] | None:
     """The single node that reads `images`, with its per-channel factor and offset, if it is a shift or a scale."""
     readers = consumers(graph, images)
-    if len(readers) != 1 or readers[0].op_type not in ("Add", "Sub", "Mul", "Div") or readers[0].input[0] != images:
+    if len(readers) != 1 or (operation := readers[0].op_type) not in ("Add", "Sub", "Mul", "Div"):
         return None
-    constant = constants(graph).get(readers[0].input[1])
-    if constant is None or np.prod(constant.dims, dtype=int) not in (1, 3):
+    [node] = readers
+    # The images come first, but in sums and products they need not.
+    first = 1 if operation in ("Add", "Mul") and node.input[0] != images else 0
+    constant = constants(graph).get(node.input[1 - first])
+    if node.input[first] != images or constant is None or np.prod(constant.dims, dtype=int) not in (1, 3):
         return None
     values = array(constant).astype(np.float64)
     if values.size == 3 and (values.ndim < 3 or values.shape[-3] != 3):
         return None  # broadcast along the width, not the channels
     value, zero, one = np.resize(values, 3), np.zeros(3), np.ones(3)
-    operation = readers[0].op_type
     if operation in ("Add", "Sub"):
-        return readers[0], one, zero + value if operation == "Add" else zero - value
+        return node, one, zero + value if operation == "Add" else zero - value
     if not value.all():
-        raise ModelError(f"the network multiplies or divides its input by zero (node {readers[0].name!r})")
-    return readers[0], value if operation == "Mul" else 1 / value, zero
+        raise ModelError(f"the network multiplies or divides its input by zero (node {node.name!r})")
+    return node, value if operation == "Mul" else 1 / value, zero
 
 
 def _fold_into_convolution(graph: GraphProto, images: str, scale: Vector, *, swap: bool) -> None:

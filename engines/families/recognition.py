@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from onnx import ModelProto
 
 from engines.base import ModelError
 from engines.families import FAMILIES, Size
-from engines.families.static import Shapes, specialise, static_shapes
+from engines.families.static import Shapes, outputs_of, specialise
 from engines.families.upstream import Upstream
 from engines.families.vectors import vectors
 
@@ -28,19 +29,19 @@ class Look:
     outputs: Shapes
 
 
-def look_at(upstream: Upstream) -> Look:
-    """A look at one network; ModelError when it works at none of the sizes tried."""
-    sizes = [upstream.size] if upstream.size else list(SIZES_TRIED)
-    for size in sizes:
-        try:
-            body = specialise(upstream.model, size)
-            shapes = static_shapes(body)
-        except ModelError:
-            if size == sizes[-1]:
-                raise
-            continue
-        return Look(size, upstream.size is None, body, {value.name: shapes[value.name] for value in body.graph.output})
-    raise AssertionError  # the last size returned or raised
+def look_at(upstream: Upstream, sizes: Sequence[Size] = SIZES_TRIED) -> Look:
+    """A look at one network, at its own size or else the first of `sizes` that it works at; ModelError when it works at
+    none."""
+    *others, last = [upstream.size] if upstream.size else sizes
+    for size in others:
+        with suppress(ModelError):
+            return _look(upstream, size)
+    return _look(upstream, last)
+
+
+def _look(upstream: Upstream, size: Size) -> Look:
+    body = specialise(upstream.model, size)
+    return Look(size, upstream.size is None, body, outputs_of(body))
 
 
 def recognise(networks: Sequence[Upstream]) -> str:

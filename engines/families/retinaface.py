@@ -16,17 +16,15 @@ from engines.families import Converted, Size
 from engines.families.detector_head import (
     STRIDES,
     Coding,
+    Outputs,
     centres,
     finish,
     joined,
-    layout_of,
     made_by,
     one_a_prior,
-    outputs_of,
     require_size,
-    unknown_layout,
 )
-from engines.families.preprocessing import Preprocessing, scales_itself
+from engines.families.preprocessing import Preprocessing, usual_or_raw
 from engines.families.recognition import Look
 from engines.families.upstream import one_network as networks
 from engines.graphs import GraphBuilder, attribute, producer
@@ -34,11 +32,12 @@ from engines.graphs import GraphBuilder, attribute, producer
 PRIOR_SIZES_PX = ((16, 32), (64, 128), (256, 512))
 """Side of the square priors in each cell, by the stride of the cells."""
 CODING = Coding(centre=0.1, size=0.2)
-MEAN_BGR = (104.0, 117.0, 123.0)
-WIDTHS = (4, 2, 10)
-EXPECTED = (
-    f"RetinaFace has boxes, classes and landmarks, (1, A, 4), (1, A, 2) and (1, A, 10), together or for each of the "
-    f"strides {STRIDES}, with two priors a cell"
+USUAL = Preprocessing("bgr", (104.0, 117.0, 123.0))
+OUTPUTS = Outputs(
+    widths=((4, 2, 10),),
+    per_cell=(2,),
+    told="RetinaFace has boxes, classes and landmarks, (1, A, 4), (1, A, 2) and (1, A, 10), together or for each of "
+    f"the strides {STRIDES}, with two priors a cell",
 )
 
 
@@ -47,14 +46,12 @@ __all__ = ["convert", "default_preprocessing", "networks", "recognises", "requir
 
 def recognises(looks: Sequence[Look]) -> bool:
     """One network with 4, 2 and 10 values a prior."""
-    return len(looks) == 1 and layout_of(looks[0].outputs, looks[0].size, WIDTHS, (2,)) is not None
+    return OUTPUTS.are_of(looks)
 
 
 def default_preprocessing(body: ModelProto) -> Preprocessing:
     """BGR less the mean of ImageNet; raw BGR where the network has the subtraction itself."""
-    if scales_itself(body.graph, body.graph.input[0].name):
-        return Preprocessing("bgr")
-    return Preprocessing("bgr", MEAN_BGR)
+    return usual_or_raw(body, USUAL)
 
 
 def convert(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:
@@ -63,10 +60,7 @@ def convert(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:
     Outputs of `body` may have any order and name: 4, 2 and 10 values a prior tell boxes, classes and landmarks apart.
     Raises ModelError for another layout or another number of priors.
     """
-    layout = layout_of(outputs_of(body), size, WIDTHS, (2,))
-    if layout is None:
-        raise unknown_layout(body, EXPECTED)
-    boxes, classes, points = layout.names
+    boxes, classes, points = OUTPUTS.layout(body, size).names
     head = GraphBuilder("head")
     rank = _rank(head, body.graph, classes)
     return finish(body, expected, head, priors(size), CODING, rank=rank, boxes=boxes, points=points)

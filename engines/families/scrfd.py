@@ -14,27 +14,24 @@ from engines.families import Converted, Size
 from engines.families.detector_head import (
     STRIDES,
     Coding,
-    Layout,
+    Outputs,
     centres,
     finish,
-    layout_of,
     one_a_prior,
-    outputs_of,
     probabilities,
     require_size,
-    unknown_layout,
 )
-from engines.families.preprocessing import Preprocessing, scales_itself
+from engines.families.preprocessing import RGB_BY_128, Preprocessing, usual_or_raw
 from engines.families.recognition import Look
-from engines.families.static import Shapes
 from engines.families.upstream import one_network as networks
 from engines.graphs import GraphBuilder
 
 CODING = Coding()
-WITH_LANDMARKS, WITHOUT = (1, 4, 10), (1, 4)
-EXPECTED = (
-    "SCRFD has scores, distances and perhaps landmarks, (A, 1), (A, 4) and (A, 10), for each of the strides "
-    f"{STRIDES}, with one or two anchors a cell"
+OUTPUTS = Outputs(
+    widths=((1, 4, 10), (1, 4)),
+    per_cell=(1, 2),
+    told="SCRFD has scores, distances and perhaps landmarks, (A, 1), (A, 4) and (A, 10), for each of the strides "
+    f"{STRIDES}, with one or two anchors a cell",
 )
 
 
@@ -43,14 +40,12 @@ __all__ = ["convert", "default_preprocessing", "networks", "recognises", "requir
 
 def recognises(looks: Sequence[Look]) -> bool:
     """One network with scores, distances and perhaps landmarks by stride."""
-    return len(looks) == 1 and _layout(looks[0].outputs, looks[0].size) is not None
+    return OUTPUTS.are_of(looks)
 
 
 def default_preprocessing(body: ModelProto) -> Preprocessing:
     """RGB (x − 127.5) / 128; raw RGB where the network begins by scaling its input itself."""
-    if scales_itself(body.graph, body.graph.input[0].name):
-        return Preprocessing("rgb")
-    return Preprocessing("rgb", (127.5, 127.5, 127.5), (128, 128, 128))
+    return usual_or_raw(body, RGB_BY_128)
 
 
 def convert(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:
@@ -59,15 +54,9 @@ def convert(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:
     Outputs of `body` may have any order and name: how many values there are tells them apart. Raises ModelError for
     another layout.
     """
-    layout = _layout(outputs_of(body), size)
-    if layout is None:
-        raise unknown_layout(body, EXPECTED)
+    layout = OUTPUTS.layout(body, size)
     scores, boxes, *points = layout.names
     head = GraphBuilder("head")
     rank = one_a_prior(head, probabilities(head, body.graph, scores, "probability"))
     table = centres(size, offset=0, sides=[[stride] * layout.per_cell for stride in STRIDES])
     return finish(body, expected, head, table, CODING, rank=rank, boxes=boxes, points=points[0] if points else ())
-
-
-def _layout(outputs: Shapes, size: Size) -> Layout | None:
-    return layout_of(outputs, size, WITH_LANDMARKS) or layout_of(outputs, size, WITHOUT)

@@ -30,7 +30,7 @@ def recognises(looks: Sequence[Look]) -> bool:
         len(looks) == 1
         and looks[0].size == SIZE
         and [*vectors(looks[0].outputs).values()] == [128]
-        and scales_itself(looks[0].body.graph, looks[0].body.graph.input[0].name)
+        and scales_itself(looks[0].body)
     )
 
 

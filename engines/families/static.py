@@ -69,6 +69,12 @@ def static_shapes(body: ModelProto, batch: int = 1) -> Shapes:
     return shapes | {t.name: tuple(t.dims) for t in inferred.initializer}
 
 
+def outputs_of(body: ModelProto) -> Shapes:
+    """The shapes of what a static network gives for one image, by name in the file's order."""
+    shapes = static_shapes(body)
+    return {output.name: shapes[output.name] for output in body.graph.output}
+
+
 def _without_weights(model: ModelProto) -> ModelProto:
     """A copy whose large tensors are inputs: shapes do not depend on their values, and hundreds of MB are not moved."""
     graph = model.graph
@@ -251,7 +257,7 @@ def _known(shapes: Shapes, name: str, node: NodeProto) -> tuple[int, ...]:
 
 
 def _free_reshape(node: NodeProto, before: tuple[int, ...], after: tuple[int, ...]) -> TensorProto:
-    if before[0] != 1 or after[0] != 1:
+    if before[:1] != (1,) or after[:1] != (1,):
         raise ModelError(f"Reshape {node.name!r} from {before} to {after} ties the batch to other axes")
     target = numpy_helper.from_array(np.array([0, *after[1:]], dtype=np.int64), f"{node.output[0]}/shape")
     node.input[:] = [node.input[0], target.name]

@@ -13,7 +13,7 @@ from onnx.helper import make_tensor_value_info
 from engines.base import ModelError
 from engines.families import Converted, Size
 from engines.families.preprocessing import Preprocessing, attach
-from engines.families.static import Shapes, static_shapes
+from engines.families.static import Shapes, outputs_of
 from engines.graphs import GraphBuilder, assemble, producer
 
 SMALLEST_NORM = 1e-12  # a zero vector stays zero instead of becoming NaN
@@ -30,8 +30,7 @@ def vectors(outputs: Shapes) -> dict[str, int]:
 
 def canonical(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:
     """The canonical embedder for crops of `size`; ModelError unless `body` gives exactly one vector a crop."""
-    shapes = static_shapes(body)
-    outputs = {output.name: shapes[output.name] for output in body.graph.output}
+    outputs = outputs_of(body)
     found = vectors(outputs)
     if len(found) != 1:
         raise ModelError(f"outputs {outputs} for one image: an embedder has exactly one vector, (1, D)")

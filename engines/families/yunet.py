@@ -15,14 +15,12 @@ from engines.families import Converted, Size
 from engines.families.detector_head import (
     STRIDES,
     Coding,
+    Outputs,
     centres,
     finish,
-    layout_of,
     one_a_prior,
-    outputs_of,
     probabilities,
     require_size,
-    unknown_layout,
 )
 from engines.families.preprocessing import Preprocessing
 from engines.families.recognition import Look
@@ -30,10 +28,11 @@ from engines.families.upstream import one_network as networks
 from engines.graphs import GraphBuilder
 
 CODING = Coding(size=1.0)
-WIDTHS = (1, 1, 4, 10)
-EXPECTED = (
-    f"YuNet has cls, obj, bbox and kps, (1, A, 1) twice, (1, A, 4) and (1, A, 10), for each of the strides {STRIDES}, "
-    "with one anchor a cell (as exported since 2023)"
+OUTPUTS = Outputs(
+    widths=((1, 1, 4, 10),),
+    per_cell=(1,),
+    told="YuNet has cls, obj, bbox and kps, (1, A, 1) twice, (1, A, 4) and (1, A, 10), for each of the strides "
+    f"{STRIDES}, with one anchor a cell (as exported since 2023)",
 )
 
 
@@ -42,7 +41,7 @@ __all__ = ["convert", "default_preprocessing", "networks", "recognises", "requir
 
 def recognises(looks: Sequence[Look]) -> bool:
     """One network with 1, 1, 4 and 10 values a cell."""
-    return len(looks) == 1 and layout_of(looks[0].outputs, looks[0].size, WIDTHS, (1,)) is not None
+    return OUTPUTS.are_of(looks)
 
 
 def default_preprocessing(body: ModelProto) -> Preprocessing:
@@ -56,10 +55,7 @@ def convert(body: ModelProto, size: Size, expected: Preprocessing) -> Converted:
     Outputs of `body` may have any order and name; the two scores need not be told apart, because they are multiplied.
     Raises ModelError for another layout.
     """
-    layout = layout_of(outputs_of(body), size, WIDTHS, (1,))
-    if layout is None:
-        raise unknown_layout(body, EXPECTED)
-    first, second, boxes, points = layout.names
+    first, second, boxes, points = OUTPUTS.layout(body, size).names
     head = GraphBuilder("head")
     face, thing = (probabilities(head, body.graph, part, name) for part, name in ((first, "face"), (second, "thing")))
     score = head.op("Sqrt", head.op("Mul", face, thing, name="both"), name="probability")

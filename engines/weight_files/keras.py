@@ -33,7 +33,8 @@ def read(source: Source) -> dict[str, NDArray[Any]]:
 
     try:
         with h5py.File(source.file, "r") as file:
-            whole = file.get(WEIGHTS, getclass=True, getlink=True) is h5py.HardLink
+            linked = file.get(WEIGHTS, getclass=True, getlink=True) is h5py.HardLink
+            whole = linked and file.get(WEIGHTS, getclass=True) is h5py.Group
             found = dict(_datasets(file[WEIGHTS] if whole else file, "", set()))
             return {name: _numbers(source, name, dataset) for name, dataset in found.items()}
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:

@@ -17,22 +17,22 @@ WHOLE = "the file itself"
 def arrays_of(checkpoint: object, numbers_of: Callable[[Storage], NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """The tensors of the only state dict in a checkpoint, by name; `numbers_of` gives a storage's numbers, 1-D.
 
-    That is the checkpoint itself or one of its values: training scripts save `{"state_dict": ..., "epoch": 3}`. A lone
-    number beside it is none. Raises ModelError where there is none or more than one.
+    That is the checkpoint itself or one of its values: training scripts save `{"state_dict": ..., "epoch": 3}`. Lone
+    numbers beside it are none. Raises ModelError where there is none or more than one.
     """
     if not isinstance(checkpoint, dict):
         raise ModelError(f"is a {type(checkpoint).__name__} and no state dict: {SAVE}")
-    found = {str(key): value for key, value in checkpoint.items() if _tensors(value)}
-    if any(tensor.shape for tensor in _tensors(checkpoint).values()):
-        found[WHOLE] = checkpoint
-    if len(found) != 1:
-        several = (
-            f"has {len(found)} state dicts ({', '.join(name[:40] for name in list(found)[:9])}): save the one to read"
-        )
-        raise ModelError(f"{several} alone" if found else f"has no tensors: {SAVE}")
+    candidates = [*((str(key), _tensors(value)) for key, value in checkpoint.items()), (WHOLE, _tensors(checkpoint))]
+    found = [(name, tensors) for name, tensors in candidates if any(tensor.shape for tensor in tensors.values())]
+    if not found:
+        raise ModelError(f"has no tensors: {SAVE}")
+    if len(found) > 1:
+        names = ", ".join(name[:40] for name, _ in found[:9])
+        raise ModelError(f"has {len(found)} state dicts ({names}): save the one to read alone")
+    [(_, tensors)] = found
     return {
         name: strided(numbers_of(tensor.storage), tensor.offset, tensor.shape, tensor.strides)
-        for name, tensor in _tensors(next(iter(found.values()))).items()
+        for name, tensor in tensors.items()
     }
 
 

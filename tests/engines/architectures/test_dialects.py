@@ -29,6 +29,11 @@ ENDS = {
     **{"prelu.weight": "relu_gamma", "weight": "gamma", "bias": "beta"},
     **{"running_mean": "moving_mean", "running_var": "moving_var"},
 }
+ODD = (
+    *("bn0", "bn0_", "bn0_gamma", "fc1_moving_mean", "fc1_moving_var", "fc1_weight", "pre_fc1_bias", "pre_fc1_weight"),
+    *("stage1_unit0_bn1_beta", "conv1/conv1/kernel:0", "conv4/conv4/kernel:0", "PReLU1/PReLU1/alpha:0"),
+)
+"""Names that a dialect knows, nearly all of them."""
 MOBILE_MODULES = {
     "conv1": "conv_1", "conv2_dw": "conv_2_dw", "conv_6_sep": "conv_6sep", "conv_6_dw": "conv_6dw7_7", "bn": "fc1",
     "conv": "conv_sep", "conv_dw": "conv_dw", "project": "conv_proj",
@@ -69,6 +74,20 @@ def test_nothing_that_a_network_needs_is_taken_for_a_head_or_a_wrapper(name: str
     state = dict.fromkeys(needs(name, row.size, row.dimension), ONE)
     assert not any(TRAINING.fullmatch(each) for each in state)
     assert translated(state)[0] is state
+
+
+@given(
+    st.dictionaries(st.sampled_from(ODD), st.sampled_from([(), (0,), (1,), (4, 9), (9, 0), (3, 3, 3, 1)])),
+    st.sampled_from([np.float32, np.float16, np.int8, np.bool_]),
+)
+def test_names_of_another_framework_on_whatever_arrays_do_no_harm(
+    shapes: dict[str, tuple[int, ...]], dtype: type[np.generic]
+) -> None:
+    mobile = {"conv_6dw7_7_batchnorm_beta": ONE} if "fc1_weight" in shapes else {}
+    said = {"pre_fc1_bias": ONE, "fc1_moving_var": ONE} | mobile
+    arrays = {name: np.ones(shape, dtype) for name, shape in shapes.items()}
+    for state in (arrays, said | arrays):
+        translated(state)
 
 
 def mxnet_iresnet(name: str) -> str:

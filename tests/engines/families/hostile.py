@@ -85,6 +85,15 @@ def runs_in_a_circle(model: ModelProto) -> None:
             _node("Add", "first", "second"))  # fmt: skip
 
 
+def squeezes_a_single_number(model: ModelProto) -> None:
+    _insert(model, _node("ReduceMean", "output", to="mean", keepdims=0), _node("Squeeze", "mean"))
+
+
+def reshapes_a_single_number(model: ModelProto) -> None:
+    _insert(model, _node("ReduceMean", "output", to="mean", keepdims=0), _node("Reshape", "mean", "shape"),
+            shape=np.array([1, 1], np.int64))  # fmt: skip
+
+
 def feeds_itself(model: ModelProto) -> None:
     _insert(model, _node("Add", "output", "itself", to="itself"), _node("Identity", "itself"))
 

@@ -11,6 +11,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, save
 
+from engines.families import Size
+from engines.importing import import_model
+from engines.models import ModelSpec, ModelStore
+
 Array = NDArray[Any]
 STRIDES = (8, 16, 32)
 
@@ -22,6 +26,18 @@ def run(path: Path, images: Array) -> dict[str, Array]:
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {session.get_inputs()[0].name: images}), strict=True))
+
+
+def noise(seed: int, *shape: int) -> Array:
+    """Pixels, uint8."""
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def imported_as(family: str, source: Path, folder: Path, size: Size | None = None) -> ModelSpec:
+    """The network for `size`, or its own, imported without a word of what it is, and taken for this family's."""
+    spec = import_model(source, into=ModelStore(folder), sizes=[size] if size else None, name="taken", replace=True)
+    assert spec.family == family
+    return spec
 
 
 class Net:

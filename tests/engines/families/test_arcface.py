@@ -92,6 +92,16 @@ def test_a_network_that_scales_itself_takes_raw_pixels(tmp_path: Path, tiny_embe
     assert operators[:4] == ["Transpose", "Cast", "Sub", "Conv"]
 
 
+def test_a_constant_may_come_first_in_what_scales_the_input(tmp_path: Path, tiny_embedder: Write) -> None:
+    source, store = tiny_embedder(tmp_path / "up.onnx", scaling=True), ModelStore(tmp_path)
+    usual = import_model(source, family="arcface", into=store)
+    model = onnx.load(source)
+    scale = next(node for node in model.graph.node if node.op_type == "Mul")
+    scale.input[:] = reversed(scale.input)
+    onnx.save(model, source)
+    assert import_model(source, family="arcface", into=store, name="turned").digest == usual.digest
+
+
 def test_given_preprocessing_comes_before_the_network_s_own(tmp_path: Path, tiny_embedder: Write, run: Run) -> None:
     source = tiny_embedder(tmp_path / "up.onnx", scaling=True)
     spec = import_model(
@@ -193,44 +203,6 @@ def test_a_row_does_not_depend_on_its_neighbours(run: Run) -> None:
         alone = run(path, crops[row : row + 1])
         assert float(alone["embeddings"][0] @ together["embeddings"][row]) >= 0.99999
         np.testing.assert_allclose(alone["norms"][0], together["norms"][row], rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("size", "dimension", "scaling", "family"),
-    [
-        ((112, 112), 512, False, "arcface"),
-        ((112, 112), 512, True, "arcface"),
-        (("h", "w"), 512, False, "arcface"),
-        ((112, 112), 128, True, "sface"),
-        ((160, 160), 512, False, "facenet"),
-        ((160, 160), 128, True, "facenet"),
-    ],
-)
-def test_the_family_is_told_by_size_length_and_scaling(
-    tmp_path: Path, tiny_embedder: Write, size: tuple[Any, Any], dimension: int, scaling: bool, family: str
-) -> None:
-    source = tiny_embedder(tmp_path / "up.onnx", size=size, dimension=dimension, scaling=scaling)
-    assert import_model(source, into=ModelStore(tmp_path)).family == family
-
-
-@pytest.mark.parametrize(
-    ("size", "dimension", "scaling"),
-    [
-        ((112, 112), 128, False),
-        ((112, 112), 256, False),
-        ((112, 112), 256, True),
-        ((112, 96), 512, False),
-        ((128, 128), 512, False),
-    ],
-)
-def test_where_the_pixels_cannot_be_guessed_the_flags_are_named(
-    tmp_path: Path, tiny_embedder: Write, size: tuple[int, int], dimension: int, scaling: bool
-) -> None:
-    source = tiny_embedder(tmp_path / "up.onnx", size=size, dimension=dimension, scaling=scaling)
-    with pytest.raises(
-        ModelError, match=rf"{size[0]}x{size[1]} in.*1x{dimension} out.*--family arcface .*--mean .*--std"
-    ):
-        import_model(source, into=ModelStore(tmp_path))
 
 
 def test_the_note_says_that_insightface_s_preprocessing_was_assumed(tmp_path: Path, tiny_embedder: Write) -> None:

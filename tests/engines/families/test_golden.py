@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 import pytest
@@ -14,22 +13,19 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
 from engines.models import SHIPPED, ModelStore
+from tests.engines.families.faces import BOX, LANDMARKS, is_known, photo_of
 
 Array = NDArray[Any]
 Run = Callable[[Path, Array], dict[str, Array]]
 
 # Each mistake below moves something three times as far; the same photo compressed once more stays within half.
 TOLERANCE_PX, TOLERANCE = 0.15, 0.004
-BOX = [178.73, 56.21, 270.97, 173.58]
-LANDMARKS = [[202.99, 101.24], [247.0, 102.83], [224.26, 127.45], [203.68, 142.12], [243.48, 143.27]]
 EMBEDDING = [-0.0064, 0.0352, 0.0009, -0.059, 0.0079, 0.0436, 0.0262, 0.0218]
 
 
 @pytest.fixture(scope="module")
 def astronaut(samples: Path) -> Array:
-    image = cv2.imread(str(samples / "astronaut.jpg"))
-    assert image is not None
-    return np.asarray(image)
+    return photo_of(samples)
 
 
 def face_of(found: dict[str, Array]) -> tuple[Array, Array]:
@@ -38,10 +34,6 @@ def face_of(found: dict[str, Array]) -> tuple[Array, Array]:
 
 def is_golden_face(box: Array, landmarks: Array) -> bool:
     return bool(np.abs(box - BOX).max() < TOLERANCE_PX and np.abs(landmarks - LANDMARKS).max() < TOLERANCE_PX)
-
-
-def is_golden_embedding(embedding: Array) -> bool:
-    return bool(np.abs(embedding[: len(EMBEDDING)] - EMBEDDING).max() < TOLERANCE)
 
 
 def swap_channels(model: ModelProto) -> None:
@@ -93,7 +85,7 @@ def test_a_mistake_moves_the_known_face(
 def test_the_embedder_gives_the_known_vector(astronaut: Array, run: Run) -> None:
     path = ModelStore(SHIPPED).get("mobilefacenet_256").files[0].path
     embedding = run(path, astronaut[None, 60:172, 170:282])["embeddings"][0]
-    assert is_golden_embedding(embedding), embedding[:8].tolist()
+    assert is_known(embedding, EMBEDDING, TOLERANCE), embedding[:8].tolist()
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -101,4 +93,5 @@ def test_a_mistake_changes_the_known_vector(
     astronaut: Array, run: Run, tmp_path: Path, mistake: Callable[[ModelProto], None]
 ) -> None:
     path = broken(ModelStore(SHIPPED).get("mobilefacenet_256").files[0].path, tmp_path, mistake)
-    assert not is_golden_embedding(run(path, astronaut[None, 60:172, 170:282])["embeddings"][0])
+    embedding = run(path, astronaut[None, 60:172, 170:282])["embeddings"][0]
+    assert not is_known(embedding, EMBEDDING, TOLERANCE)

@@ -26,15 +26,13 @@ MADE_UP = '''
 """A detector that gives fifteen values a cell: a score, the distances to the sides of its box, and five landmarks."""
 import numpy as np
 
-from engines.families.detector_head import Coding, centres, finish, joined, layout_of, one_a_prior, outputs_of
-from engines.families.detector_head import require_size
+from engines.families.detector_head import Coding, Outputs, centres, finish, joined, one_a_prior, require_size
 from engines.families.preprocessing import Preprocessing
 from engines.families.upstream import one_network as networks
 from engines.graphs import GraphBuilder
 
-
-def recognises(looks):
-    return len(looks) == 1 and layout_of(looks[0].outputs, looks[0].size, [15], [1]) is not None
+OUTPUTS = Outputs(widths=((15,),), per_cell=(1,), told="it has fifteen values a cell")
+recognises = OUTPUTS.are_of
 
 
 def default_preprocessing(body):
@@ -43,7 +41,7 @@ def default_preprocessing(body):
 
 def convert(body, size, expected):
     head = GraphBuilder("head")
-    values = joined(head, layout_of(outputs_of(body), size, [15], [1]).names[0], "values")
+    values = joined(head, OUTPUTS.layout(body, size).names[0], "values")
     parts = [f"head/{name}" for name in ("score", "box", "five")]
     score, box, five = head.add("Split", [values, head.constant([1, 4, 10], np.int64, name="widths")], parts, axis=2)
     rank = one_a_prior(head, head.op("Sigmoid", score, name="probability"))
@@ -98,6 +96,49 @@ def test_detectors_are_told_apart_whatever_they_are_called(
     writers: dict[str, Callable[..., Path]] = {"scrfd": write_scrfd, "yunet": write_yunet, "retinaface": tiny_detector}
     write = writers[family]
     assert recognition.recognise([read(write(tmp_path / "network.onnx", **options))]) == family
+
+
+@pytest.mark.parametrize(
+    ("size", "dimension", "scaling", "family"),
+    [
+        ((112, 112), 512, False, "arcface"),
+        ((112, 112), 512, True, "arcface"),
+        (("h", "w"), 512, False, "arcface"),
+        ((112, 112), 128, True, "sface"),
+        ((160, 160), 512, False, "facenet"),
+        ((160, 160), 128, True, "facenet"),
+    ],
+)
+def test_the_family_is_told_by_size_length_and_scaling(
+    tmp_path: Path,
+    tiny_embedder: Callable[..., Path],
+    size: tuple[Any, Any],
+    dimension: int,
+    scaling: bool,
+    family: str,
+) -> None:
+    source = tiny_embedder(tmp_path / "up.onnx", size=size, dimension=dimension, scaling=scaling)
+    assert import_model(source, into=ModelStore(tmp_path)).family == family
+
+
+@pytest.mark.parametrize(
+    ("size", "dimension", "scaling"),
+    [
+        ((112, 112), 128, False),
+        ((112, 112), 256, False),
+        ((112, 112), 256, True),
+        ((112, 96), 512, False),
+        ((128, 128), 512, False),
+    ],
+)
+def test_where_the_pixels_cannot_be_guessed_the_flags_are_named(
+    tmp_path: Path, tiny_embedder: Callable[..., Path], size: tuple[int, int], dimension: int, scaling: bool
+) -> None:
+    source = tiny_embedder(tmp_path / "up.onnx", size=size, dimension=dimension, scaling=scaling)
+    with pytest.raises(
+        ModelError, match=rf"{size[0]}x{size[1]} in.*1x{dimension} out.*--family arcface .*--mean .*--std"
+    ):
+        import_model(source, into=ModelStore(tmp_path))
 
 
 def test_where_several_families_come_into_question_they_are_named(

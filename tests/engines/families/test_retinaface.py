@@ -19,6 +19,7 @@ from engines.families.retinaface import priors
 from engines.graphs import shape_of
 from engines.importing import Expected, import_model
 from engines.models import SHIPPED, ModelStore
+from tests.engines.families.networks import noise
 
 Array = NDArray[Any]
 Write = Callable[..., Path]
@@ -38,10 +39,6 @@ def bare(run: Run, path: Path, images: Array, mean: Array = MEAN) -> list[dict[i
             outputs[2] = np.log(np.maximum(outputs[2].astype(np.float64), 1e-300))
         results.append(outputs)
     return results
-
-
-def noise(seed: int, *shape: int) -> Array:
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -129,8 +126,10 @@ def test_priors_are_counted_by_stride_row_column_side(size: tuple[int, int]) -> 
     assert table[-1].tolist() == [size[1] - 16, size[0] - 16, 512]
 
 
-@pytest.mark.parametrize("size", [(640, 640), (192, 192)])
-@pytest.mark.parametrize("photo", ["astronaut.jpg", "grace_hopper.jpg"])
+@pytest.mark.parametrize(
+    ("size", "photo"),
+    [((640, 640), "astronaut.jpg"), ((192, 192), "astronaut.jpg"), ((192, 192), "grace_hopper.jpg")],
+)
 def test_the_shipped_detector_agrees_with_the_twin_on_photos(
     shared: Path, samples: Path, on_canvas: Callable[[Path, int, int], Array], run: Run, decode_twin: Twin,
     assert_same_faces: Same, size: tuple[int, int], photo: str,

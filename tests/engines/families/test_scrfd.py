@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +16,20 @@ from numpy.typing import NDArray
 
 from engines.base import ModelError
 from engines.importing import import_model
-from engines.manifest import ModelSpec
 from engines.models import ModelStore
 from tests.engines.families import twins
-from tests.engines.families.networks import STRIDES, run, write_scrfd
+from tests.engines.families.networks import STRIDES, imported_as, noise, run, write_scrfd
 
 Array = NDArray[Any]
 
 
-def imported(source: Path, folder: Path, size: tuple[int, int] | None = None) -> ModelSpec:
-    """By recognition alone."""
-    spec = import_model(source, into=ModelStore(folder), sizes=[size] if size else None, name="scrfd", replace=True)
-    assert spec.family == "scrfd"
-    return spec
+imported = partial(imported_as, "scrfd")
 
 
 def bare(source: Path, images: Array) -> list[dict[tuple[int, int], list[Array]]]:
     """What the upstream network gives for each image, alone."""
     planar = ((images[..., ::-1].astype(np.float32) - 127.5) / 128).transpose(0, 3, 1, 2)
     return [twins.parts_of(run(source, np.ascontiguousarray(row[None]))) for row in planar]
-
-
-def noise(seed: int, *shape: int) -> Array:
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +16,23 @@ from numpy.typing import NDArray
 
 from engines.base import ModelError
 from engines.importing import import_model
-from engines.manifest import ModelSpec
 from engines.models import ModelStore
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.single_shot import SingleShotDetector
 from tests.engines.families import twins
-from tests.engines.families.networks import run, write_yunet
+from tests.engines.families.networks import imported_as, noise, run, write_yunet
 
 Array = NDArray[Any]
 KINDS = [("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)]
 
 
-def imported(source: Path, folder: Path, size: tuple[int, int] | None = None) -> ModelSpec:
-    """By recognition alone."""
-    spec = import_model(source, into=ModelStore(folder), sizes=[size] if size else None, name="yunet", replace=True)
-    assert spec.family == "yunet"
-    return spec
+imported = partial(imported_as, "yunet")
 
 
 def bare(source: Path, images: Array) -> list[dict[tuple[int, int], list[Array]]]:
     """What the upstream network gives for each image, alone."""
     planar = images.astype(np.float32).transpose(0, 3, 1, 2)
     return [twins.parts_of(run(source, np.ascontiguousarray(row[None]))) for row in planar]
-
-
-def noise(seed: int, *shape: int) -> Array:
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

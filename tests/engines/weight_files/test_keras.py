@@ -43,6 +43,11 @@ def test_arrays_have_their_paths(whole: bool, tmp_path: Path) -> None:
         assert found[name].dtype == array.dtype.newbyteorder("=")
 
 
+def test_an_array_may_be_called_as_the_group_of_a_whole_model_is(tmp_path: Path) -> None:
+    keras(tmp_path / "weights", {"model_weights": np.arange(3.0)})
+    np.testing.assert_array_equal(read(tmp_path / "weights").arrays["model_weights"], np.arange(3.0))
+
+
 @pytest.mark.parametrize("name", ["mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"])
 def test_public_files_are_read_as_h5py_reads_them(name: str, shared: Path) -> None:
     path = shared / "models" / "upstream" / f"{name}.h5"
