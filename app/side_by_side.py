@@ -24,6 +24,5 @@ def side_by_side(image: Image, found: Mapping[str, Detections]) -> bytes:
     gap = np.full((image.shape[0], GAP_PX, 3), 255, np.uint8)
     row: list[Image] = []
     for caption, faces in found.items():
-        smaller = Detections(faces.boxes * shrink, faces.scores, faces.landmarks * shrink)
-        row += [labelled(drawn(image, smaller), caption, (0, 0), NAMED, STROKE), gap]
+        row += [labelled(drawn(image, faces.scaled(shrink)), caption, (0, 0), NAMED, STROKE), gap]
     return encoded(np.concatenate(row[:-1], axis=1), "jpeg")[0]

@@ -76,11 +76,17 @@ def work(settings: Settings, listener: socket.socket, report: int, channels: Seq
     _keep_freed_memory()
     try:
         with worker_place(settings.data_dir / "run") as place:
-            _run(_serve(settings, partial(open_observed, place=place, channels=channels), listener, report))
+            serve(settings, partial(open_observed, place=place, channels=channels), listener, report)
     except (EngineError, GalleryError, OSError) as error:
         print(f"faceserve cannot start: {error}", file=sys.stderr, flush=True)
         return FAILED_START
     return 0
+
+
+def serve(settings: Settings, opener: Opener, listener: socket.socket, report: int) -> None:
+    """Answers on `listener` what `opener` opens, until SIGTERM; a fault of the engines ends the process. `report` is
+    the pipe to the parent."""
+    _run(_serve(settings, opener, listener, report))
 
 
 async def _serve(settings: Settings, opener: Opener, listener: socket.socket, report: int) -> None:

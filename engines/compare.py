@@ -32,7 +32,8 @@ def detector_differences(reference: Tensors, given: Tensors, min_score: float = 
     """What separates two answers (N rows each) of a canonical detector, once both are thinned out to faces.
 
     Each face of the reference is paired with at most one of the other side, best IoU first. `iou`, `landmarks_px` and
-    `scores` speak of the pairs (None without any); a landmark's difference is a distance in px of the network's input.
+    `scores` speak of the pairs (None without any); a landmark's difference is a distance in px of the network's input,
+    None all over where the detector finds no landmarks.
     `unmatched` names the faces that only one side found, `apart` the pairs that lie further apart than is promised,
     with `tie`: by how much the reference scores a candidate that is just where the given face is differently from the
     one it chose (None where it has none). `not_finite` counts the given numbers that are none. Raises ValueError when
@@ -97,7 +98,7 @@ def agrees(differences: Json) -> bool:
     if differences["unmatched"]:
         return False
     least, most = differences["iou"]["min"], differences["landmarks_px"]["max"]
-    return least is None or bool(least >= LEAST_IOU and most <= MOST_PX)
+    return bool((least is None or least >= LEAST_IOU) and (most is None or most <= MOST_PX))
 
 
 def pairs(reference: Detections, given: Detections) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
@@ -116,9 +117,9 @@ def pairs(reference: Detections, given: Detections) -> tuple[NDArray[np.intp], N
 
 def _candidates(outputs: Tensors, row: int) -> Detections:
     """All that one row of a detector's outputs has, not yet thinned out, but for boxes that are none."""
-    chosen = np.flatnonzero(np.isfinite(outputs["boxes"][row]).all(axis=1))
-    boxes, scores, landmarks = (outputs[name][row][chosen] for name in ("boxes", "scores", "landmarks"))
-    return Detections(boxes, scores, landmarks)
+    boxes, scores = outputs["boxes"][row], outputs["scores"][row]
+    landmarks = outputs["landmarks"][row] if "landmarks" in outputs else np.empty((len(scores), 0, 2), np.float32)
+    return Detections(boxes, scores, landmarks)[np.isfinite(boxes).all(axis=1)]
 
 
 def _apart(row: int, chosen: Detections, given: Detections, candidates: Detections) -> list[Json]:
@@ -135,7 +136,7 @@ def _apart(row: int, chosen: Detections, given: Detections, candidates: Detectio
                 "score": float(one.scores[0]),
                 "box": one.boxes[0].tolist(),
                 "iou": float(iou(one.boxes, other.boxes)[0, 0]),
-                "landmarks_px": float(np.max(_landmarks_px(one, other))),
+                "landmarks_px": _most(_landmarks_px(one, other)[0])["max"],
                 "tie": float(np.abs(_gap(one.scores, there)).min()) if len(there) else None,
             }
         )
@@ -144,13 +145,13 @@ def _apart(row: int, chosen: Detections, given: Detections, candidates: Detectio
 
 def _same(faces: Detections, other: Detections) -> NDArray[np.bool_]:
     """Which of `faces` are the one face `other` within the promise."""
-    moved_px = _landmarks_px(faces, other).max(axis=1)
+    moved_px = _landmarks_px(faces, other).max(axis=1, initial=0)
     same: NDArray[np.bool_] = (iou(faces.boxes, other.boxes)[:, 0] >= LEAST_IOU) & (moved_px <= MOST_PX)
     return same
 
 
 def _landmarks_px(faces: Detections, others: Detections) -> NDArray[np.float64]:
-    """The distance of each landmark, (n, 5)."""
+    """The distance of each landmark, (n, P); P is 0 where the detector finds none."""
     distances: NDArray[np.float64] = np.linalg.norm(_gap(faces.landmarks, others.landmarks), axis=-1)
     return distances
 

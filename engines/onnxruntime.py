@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from engines.base import EngineClosedError, ModelError, RuntimeMissingError, Tensors, TensorSpec
+from engines.base import ModelError, RuntimeMissingError, Tensors, TensorSpec
 from engines.feeds import count_rows
 from engines.load import LoadOptions
+from engines.running import RunningCalls
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
 _ERRORS_ONLY = 3
@@ -76,35 +75,18 @@ class OnnxRuntimeEngine:
         self.concurrency = concurrency
         self.max_batch_size = _best_batch_size(device, self.inputs) if max_batch_size is None else max_batch_size
         self._output_names = [spec.name for spec in self.outputs]
-        self._running = 0
-        self._closed = False
-        self._idle = threading.Condition()
+        self._calls = RunningCalls()
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
         count_rows(feeds, self.inputs, self.max_batch_size)
-        with self._use():
+        with self._calls.one():
             arrays = self._session.run(self._output_names, dict(feeds))
         return dict(zip(self._output_names, arrays, strict=True))
 
     def close(self) -> None:
         """Waits for running calls, then frees the session. May be called again."""
-        with self._idle:
-            self._closed = True
-            self._idle.wait_for(lambda: self._running == 0)
-            self._session = None
-
-    @contextmanager
-    def _use(self) -> Iterator[None]:
-        with self._idle:
-            if self._closed:
-                raise EngineClosedError("the engine was closed; load it again to run it")
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._running -= 1
-                self._idle.notify_all()
+        self._calls.close()
+        self._session = None
 
 
 def _best_batch_size(device: str, inputs: tuple[TensorSpec, ...]) -> int:

@@ -67,7 +67,7 @@ class SingleShotDetector:
         for scale, other in zip(small, others, strict=True):
             faces = reconcile(faces, other(), zoom, scale.zoom(image))
         faces = faces[faces.scores >= min_score]
-        return _clip(faces[nms(faces.boxes, faces.scores, iou)], image)
+        return faces[nms(faces.boxes, faces.scores, iou)].clipped(image)
 
     def _start(self, scale: _Scale, image: Image, min_score: float) -> Callable[[], Detections]:
         if self._pool is None:
@@ -123,8 +123,7 @@ class _Scale:
         count = int(np.count_nonzero(scores >= min_score))  # best first: the ones to keep are the first ones
         boxes = outputs["boxes"][0, :count]
         landmarks = outputs["landmarks"][0, :count] if self.points else np.empty((count, 0, 2), np.float32)
-        shrunk = np.float32(1 / zoom)
-        return Detections(np.multiply(boxes, shrunk), scores[:count], np.multiply(landmarks, shrunk))
+        return Detections(boxes, scores[:count], landmarks).scaled(1 / zoom)
 
 
 def reconcile(main: Detections, small: Detections, main_zoom: float, small_zoom: float) -> Detections:
@@ -160,11 +159,3 @@ def reconcile(main: Detections, small: Detections, main_zoom: float, small_zoom:
 def _size(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     """The side of a square of the same area, (n,); 0 for a box turned inside out, as networks give at low scores."""
     return np.sqrt(overlap.area(np.maximum(boxes, np.tile(boxes[:, :2], 2))))
-
-
-def _clip(faces: Detections, image: Image) -> Detections:
-    """Boxes within the image; what lies outside, in the letterbox's padding, goes, and what is not finite."""
-    height, width = image.shape[:2]
-    boxes = np.clip(faces.boxes, 0, np.array([width, height, width, height], np.float32))
-    visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) & np.isfinite(faces.landmarks).all(axis=(1, 2))
-    return Detections(boxes, faces.scores, faces.landmarks)[visible]

@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+settings.register_profile("patient", deadline=None)  # how long an example takes says more of the machine than of us
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

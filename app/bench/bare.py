@@ -12,10 +12,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from app import images
+from app.bench.processes import answer_each
 from app.bench.statistics import Json
 from app.build import DEFAULT_COLLECTION, least_score, model_store
 from app.cli.options import settings_from
@@ -134,10 +134,7 @@ def main() -> None:
             "one_scale": lambda number: loop.recognize(photos[number], small_scale=False),
             "alone": lambda number: alone[number].run(),
         }
-        for line in sys.stdin.buffer:
-            asked = orjson.loads(line)
-            sys.stdout.buffer.write(orjson.dumps(timed(work[asked["do"]], len(photos), asked["count"])) + b"\n")
-            sys.stdout.buffer.flush()
+        answer_each(lambda asked: timed(work[asked["do"]], len(photos), asked["count"]))
 
 
 if __name__ == "__main__":

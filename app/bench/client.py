@@ -19,6 +19,8 @@ from typing import Any
 import orjson
 import pybase64
 
+from app.bench.processes import answer_each
+
 QUIET_S = 120
 RECEIVED_AT_ONCE = 1 << 18
 
@@ -175,16 +177,16 @@ def answer_length(received: bytearray) -> int:
 def main() -> None:
     """Answers `{"port", "route", "photos", "connections", "count"}` with seconds, latencies and statuses."""
     written: dict[tuple[str, str], bytes] = {}
-    for line in sys.stdin.buffer:
-        asked = orjson.loads(line)
+
+    def answer(asked: Any) -> Any:
         for photo in asked["photos"]:
             if (asked["route"], photo) not in written:
                 written[asked["route"], photo] = image_request(asked["route"], Path(photo).read_bytes())
         requests = islice(cycle(written[asked["route"], photo] for photo in asked["photos"]), asked["count"])
         done = drive(asked["port"], [requests] * asked["connections"])
-        answer = {"seconds": done.seconds, "latencies_ms": done.latencies_ms, "statuses": done.statuses}
-        sys.stdout.buffer.write(orjson.dumps(answer, option=orjson.OPT_NON_STR_KEYS) + b"\n")
-        sys.stdout.buffer.flush()
+        return {"seconds": done.seconds, "latencies_ms": done.latencies_ms, "statuses": done.statuses}
+
+    answer_each(answer)
 
 
 if __name__ == "__main__":

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import cv2
 import numpy as np
-import uvicorn
 
 from app.build import DEFAULT_COLLECTION, least_score, model_store, open_gallery
 from app.cli.options import settings_from
 from app.defaults import Defaults
 from app.describe import Description, Pair
-from app.main import create_app
 from app.pipeline import Embeddings, FaceChoice, Pipeline
 from app.service import FaceService
 from app.settings import Settings
+from app.worker import serve
 from engines.base import Image
 from engines.crops import Crops
 from engines.detector import Detections
@@ -76,14 +77,6 @@ def open_netless(settings: Settings) -> Iterator[FaceService]:
 
 
 if __name__ == "__main__":
-    application = create_app(settings_from(), open_netless)
     port = int(sys.argv[sys.argv.index("--port") + 1])
-    uvicorn.run(
-        application,
-        port=port,
-        ws="none",
-        server_header=False,
-        proxy_headers=False,
-        log_level="warning",
-        access_log=False,
-    )
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        serve(settings_from(), open_netless, listener, os.open(os.devnull, os.O_WRONLY))

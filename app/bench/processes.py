@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,13 @@ def child(core: int | None, module: str, *arguments: str, **env: str) -> Iterato
         yield running
     finally:
         running.close()
+
+
+def answer_each(answer: Callable[[Any], Any]) -> None:
+    """The child's end: answers each question on standard input, until that is closed."""
+    for line in sys.stdin.buffer:
+        sys.stdout.buffer.write(orjson.dumps(answer(orjson.loads(line)), option=orjson.OPT_NON_STR_KEYS) + b"\n")
+        sys.stdout.buffer.flush()
 
 
 @dataclass(frozen=True, slots=True)

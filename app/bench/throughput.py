@@ -35,12 +35,13 @@ class Contest:
         self._photos = [str(photo) for photo in photos]
 
     def run(self, contender: str | int, passes: int) -> Json:
-        """`passes` times all photos: by so many clients, or by one of the bare loop's tasks."""
+        """`passes` times all photos, and a request a client at least: by so many clients, or by one of the bare loop's
+        tasks."""
         count = passes * len(self._photos)
         if isinstance(contender, str):
             answer: Json = self._loop.ask(do=ASKED[contender], count=count)
             return answer
-        return load(self._client, self._server.port, "/recognize", self._photos, contender, max(count, 2 * contender))
+        return load(self._client, self._server.port, "/recognize", self._photos, contender, max(count, contender))
 
 
 def load(client: Child, port: int, route: str, photos: Sequence[str], connections: int, count: int) -> Json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from app.cli.options import DataDir, files_of_sizes, given, settings_from
-from app.cli.output import say
+from app.cli.output import progress, say
 from app.cli.plans import shown
 
 if TYPE_CHECKING:
@@ -73,12 +73,8 @@ def _options(settings: Settings, workspace_mib: int | None, level: int | None) -
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """A bar on the terminal for what is being done; nothing where nobody looks."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeElapsedColumn
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress(TimeElapsedColumn()) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda doing, done: bar.update(task, description=doing, completed=done)

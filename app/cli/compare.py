@@ -61,11 +61,14 @@ def compare(
     from app.comparison import SAMPLES, compared
     from app.contenders import contenders, device_for
     from app.planning import plans_folder
+    from engines.families import family_called
     from engines.plans import Profile
 
     spec = model_store(settings).get(model)
     if pictures is not None and spec.task != "detector":
         raise typer.BadParameter(f"--pictures draws what a detector finds, and {model} is an {spec.task}")
+    if pictures is not None and family_called(spec.family).cascade:
+        raise typer.BadParameter(f"--pictures draws faces, and what {model}'s networks find one by one are none yet")
     chosen = image or _photos(photos or SAMPLES)
     profile = Profile.parse(settings.batch)
     precisions: list[Precision] = [each.value for each in precision or DEFAULT]
@@ -151,7 +154,8 @@ def _faces(row: dict[str, Any]) -> dict[str, str]:
 
 def _apart(face: dict[str, Any]) -> str:
     tie = "" if face["tie"] is None else f"; the reference's own candidate there scores {face['tie']:.5f} differently"
-    return f"score {face['score']:.3f}, IoU {face['iou']:.3f}, landmarks {face['landmarks_px']:.2f} px{tie}"
+    moved = "" if face["landmarks_px"] is None else f", landmarks {face['landmarks_px']:.2f} px"
+    return f"score {face['score']:.3f}, IoU {face['iou']:.3f}{moved}{tie}"
 
 
 def _embeddings(row: dict[str, Any]) -> dict[str, str]:

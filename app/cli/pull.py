@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from app.cli.model_lines import line_of
 from app.cli.options import DataDir, settings_from
-from app.cli.output import say
+from app.cli.output import progress, say
 
 if TYPE_CHECKING:
     from engines.downloads.fetch import Progress
@@ -55,8 +54,8 @@ def pull(
 
     settings = settings_from(data_dir=data_dir)
     models = list(dict.fromkeys(model for name in names for model in models_called(name)))
-    with _progress() as progress:
-        source: Source = FromFolder(from_folder) if from_folder else FromNet(mirror or (), progress=progress)
+    with _bars() as tell:
+        source: Source = FromFolder(from_folder) if from_folder else FromNet(mirror or (), progress=tell)
         for pulled in pull_models(
             models,
             source,
@@ -71,21 +70,12 @@ def pull(
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on stderr for each file, where a person looks."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+def _bars() -> Iterator[Progress]:
+    """A bar for each file."""
+    from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries are in the answer, should they not help
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(
-        *(*columns, TimeRemainingColumn()),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # else the answers would go where the bars are
-    ) as bars:
+    with progress(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as bars:
         tasks = {}
 
         def tell(name: str, done: int, total: int) -> None:

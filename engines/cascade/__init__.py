@@ -22,7 +22,7 @@ from engines.geometry.nms import nms
 Floats = NDArray[np.float32]
 
 # The method's own; O-Net's threshold is the caller's `min_score`.
-_PNET_SCORE, _RNET_SCORE = 0.6, 0.7
+PNET_SCORE, RNET_SCORE = 0.6, 0.7
 _IOU_IN_LEVEL, _IOU, _SHARE_OF_SMALLER = 0.5, 0.7, 0.7
 
 
@@ -61,10 +61,8 @@ class CascadeDetector:
         size = self._size_for(image)
         picture, zoom = _fitted(image, size)
         boxes = self._refined(picture, self._proposed(picture, size))
-        faces = self._judged(picture, boxes, min_score)
-        shrunk = np.float32(1 / zoom)
-        found = Detections(faces.boxes * shrunk, faces.scores, faces.landmarks * shrunk)
-        return _clip(found[nms(found.boxes, found.scores, iou)], image)
+        faces = self._judged(picture, boxes, min_score).scaled(1 / zoom)
+        return faces[nms(faces.boxes, faces.scores, iou)].clipped(image)
 
     def close(self) -> None:
         """Closes the engines once their running calls are done; a detection under way may end with EngineClosedError.
@@ -82,7 +80,7 @@ class CascadeDetector:
         places = layout((height, width), size)
         outputs = self._pnets[size].run({"canvas": paint(picture, places)[np.newaxis]})
         scores = outputs["scores"][0]
-        count = int(np.count_nonzero(scores >= _PNET_SCORE))  # best first
+        count = int(np.count_nonzero(scores >= PNET_SCORE))  # best first
         corners, scores, offsets = outputs["corners"][0, :count], scores[:count], outputs["offsets"][0, :count]
         column, row = (corners.astype(np.intp) // 2).T
         level = places.of_cell[row, column].astype(np.intp)
@@ -101,7 +99,7 @@ class CascadeDetector:
         """R-Net's squares of those it takes for faces."""
         crops, visible = cut(picture, boxes, RNET[0])
         outputs = _run(self._rnet, crops)
-        chosen = outputs["scores"] > _RNET_SCORE
+        chosen = outputs["scores"] > RNET_SCORE
         boxes, scores, offsets = boxes[visible][chosen], outputs["scores"][chosen], outputs["offsets"][chosen]
         kept = nms(boxes, scores, _IOU)
         return squared(moved(boxes[kept], offsets[kept]))
@@ -144,11 +142,3 @@ def _run(engine: Engine, crops: Image) -> dict[str, NDArray[np.float32]]:
     most = engine.max_batch_size
     parts = [engine.run({"crops": crops[start : start + most]}) for start in range(0, len(crops), most)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _clip(faces: Detections, image: Image) -> Detections:
-    """Boxes within the image; what lies outside goes, and what is not finite."""
-    height, width = image.shape[:2]
-    boxes = np.clip(faces.boxes, 0, np.array([width, height, width, height], np.float32))
-    visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) & np.isfinite(faces.landmarks).all(axis=(1, 2))
-    return Detections(boxes, faces.scores, faces.landmarks)[visible]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from engines.base import DeviceLostError, EngineClosedError, EngineError, Tensors, current_cancellation
 from engines.feeds import count_rows
+from engines.running import RunningCalls
 from engines.shared.channel import ANSWERED, ASKED, EPOCH, FAILED, LEFT, ROWS, TAKEN, Channel
 from engines.shared.layout import Arrays, Layout
 from engines.shared.messages import Offer, unpack_error, unpack_notice
@@ -101,9 +101,7 @@ class SharedEngine:
         self.max_batch_size, self.concurrency = offer.rows, concurrency
         self.description = MappingProxyType(dict(offer.description))
         self._seat, self._lane = seat, offer.lane
-        self._idle = threading.Condition()
-        self._running = 0
-        self._closed = False
+        self._calls = RunningCalls()
 
     @property
     def fault(self) -> str | None:
@@ -111,22 +109,12 @@ class SharedEngine:
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
         rows = count_rows(feeds, self.inputs, self.max_batch_size)
-        with self._idle:
-            if self._closed:
-                raise EngineClosedError("the engine was closed; load it again to run it")
-            self._running += 1
-        try:
+        with self._calls.one():
             return self._seat.call(self._lane, feeds, rows)
-        finally:
-            with self._idle:
-                self._running -= 1
-                self._idle.notify_all()
 
     def close(self) -> None:
         """Waits for this worker's running calls; the engine itself stays. May be called again."""
-        with self._idle:
-            self._closed = True
-            self._idle.wait_for(lambda: self._running == 0)
+        self._calls.close()
 
 
 class _Slot:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import orjson
 import pytest
 
@@ -31,7 +29,8 @@ from app.settings import Settings
 from engines.crops import Cropper
 from engines.detector import Detections
 from engines.importing import Expected, import_model
-from engines.models import SHIPPED, ModelStore, write_model
+from engines.models import SHIPPED, ModelStore
+from tests.boxes_only import write_boxes_only
 from tests.engines.families.networks import Net
 
 MARGIN = 20
@@ -40,11 +39,7 @@ MARGIN = 20
 def opened(folder: Path, embedder: str) -> Iterator[FaceService]:
     """The service with the shipped detector less its landmarks; `boxed` is a small embedder of boxes."""
     store = ModelStore(SHIPPED, folder / "models")
-    shipped = store.get("retinaface_mnet025")
-    models = {file.size: onnx.load(file.path) for file in shipped.files}
-    for model in models.values():
-        model.graph.output.remove(next(output for output in model.graph.output if output.name == "landmarks"))
-    write_model(dataclasses.replace(shipped, name="boxes_only", landmark_order=()), models, store, replace=False)
+    write_boxes_only(store)
     net = Net(0)
     cells = net.op("Conv", "input", net.normal(4, 3, 16, 16, scale=0.2), strides=[16, 16])
     net.op("MatMul", net.op("Flatten", cells), net.normal(400, 32, scale=0.2), to="embedding")

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from app.cli.compare import _show
+from engines.models import ModelStore
+from tests.boxes_only import write_boxes_only
+
 Faceserve = Callable[..., Any]
 DETECTOR, EMBEDDER = "retinaface_mnet025", "mobilefacenet_256"
 
@@ -58,6 +62,30 @@ def test_an_embedder_into_a_file(faceserve: Faceserve, tmp_path: Path) -> None:
 def test_all_sizes_have_a_line(faceserve: Faceserve, samples: Path) -> None:
     done = faceserve("compare", DETECTOR, "--device", "cpu", "--precision", "fp16", "--image", samples / "face.jpg")
     assert [line["size"] for line in done.lines] == [[640, 640], [192, 192]]
+
+
+def test_a_detector_without_landmarks(faceserve: Faceserve, samples: Path, tmp_path: Path) -> None:
+    write_boxes_only(ModelStore(tmp_path / "data" / "models"))
+    done = faceserve(
+        *("compare", "boxes_only", "--device", "cpu", "--precision", "fp16", "--image", samples / "group.jpg"),
+        *("--size", "192x192", "--pictures", tmp_path / "drawn"),
+    )
+    assert done.code == 0, done.err
+    (row,) = done.lines[0]["compared"]
+    assert (row["faces"]["matched"], row["landmarks_px"]) == (2, {"max": None, "mean": None})
+    assert row["agrees"]
+
+
+def test_a_pair_that_is_apart_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    face = {"photo": "a.jpg", "score": 0.9, "iou": 0.5, "tie": None}
+    faces = {"matched": 2, "reference": 2}
+    row: dict[str, Any] = {"engine": "it", "agrees": False, "faces": faces, "unmatched": []}
+    row |= {key: {"min": None, "max": None, "mean": None} for key in ("iou", "landmarks_px", "scores")}
+    row["apart"] = [face | {"landmarks_px": 1.25}, face | {"landmarks_px": None}]
+    _show({"model": "m", "size": [8, 8], "reference": "r", "task": "detector", "compared": [row], "left_out": []})
+    *_, one, other = capsys.readouterr().err.splitlines()
+    assert one == "it has a face of a.jpg elsewhere: score 0.900, IoU 0.500, landmarks 1.25 px"
+    assert other == "it has a face of a.jpg elsewhere: score 0.900, IoU 0.500"
 
 
 @pytest.mark.parametrize(

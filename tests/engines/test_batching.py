@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,33 +18,17 @@ from numpy.typing import NDArray
 from engines.base import CancelledError, EngineBusyError, EngineClosedError, Tensors, cancellation
 from engines.batching import BatchingEngine
 from engines.onnxruntime import OnnxRuntimeEngine
+from tests.engines.rows import PATIENCE_S, POISON, RowEngine, answers_to, call, in_background, until
 
 if TYPE_CHECKING:
-    from tests.engines.conftest import InBackground, Line, RowEngine
-
-POISON = 255
-PATIENCE_S = 20
-
-Answer = Future[dict[str, NDArray[Any]]]
+    from tests.engines.conftest import Line
 
 
-def call(*numbers: int) -> Tensors:
-    """A call of one row for each number, the row filled with it."""
-    return {"rows": np.repeat(np.array(numbers, np.uint8)[:, None], 4, axis=1)}
-
-
-def answers_to(outputs: Tensors, *numbers: int) -> bool:
-    expected = np.array(numbers, np.float32)
-    return bool(
-        np.array_equal(outputs["doubled"][:, 0], expected * 2) and np.array_equal(outputs["total"], expected * 4)
-    )
-
-
-def test_a_lone_call_runs_at_once_and_gets_the_engine_s_own_arrays(row_engine: type[RowEngine]) -> None:
-    class Remembering(row_engine):  # type: ignore[misc, valid-type]
+def test_a_lone_call_runs_at_once_and_gets_the_engine_s_own_arrays() -> None:
+    class Remembering(RowEngine):
         def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
             self.last = super().run(feeds)
-            return self.last  # type: ignore[no-any-return]
+            return self.last
 
     inner = Remembering()
     outputs = BatchingEngine(inner).run(call(3, 4))
@@ -184,9 +168,7 @@ def test_an_observer_that_raises_loses_no_answer(line: Callable[..., Line], capl
     assert "no metrics" in caplog.text
 
 
-def test_closing_answers_those_who_wait_and_refuses_others(
-    line: Callable[..., Line], in_background: InBackground
-) -> None:
+def test_closing_answers_those_who_wait_and_refuses_others(line: Callable[..., Line]) -> None:
     queue = line(max_batch_size=2, max_waiting=4)
     answers = [queue.start(number) for number in range(5)]
 
@@ -201,13 +183,13 @@ def test_closing_answers_those_who_wait_and_refuses_others(
         return {}
 
     closing = [in_background(close) for _ in range(2)]
-    queue.until(closed)
+    until(closed)
     assert not queue.inner.closed.is_set()
     queue.release()
     for closer in closing:
         closer.result(PATIENCE_S)
     assert queue.inner.closed.is_set()
-    queue.until(lambda: all(answer.done() for answer in answers))
+    until(lambda: all(answer.done() for answer in answers))
     assert all(answers_to(answer.result(), number) for number, answer in enumerate(answers))
 
 
@@ -221,16 +203,14 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(calls=CALLS, concurrency=st.integers(1, 3), max_batch_size=st.integers(4, 8))
 def test_any_crowd_is_answered_rightly(
-    row_engine: type[RowEngine],
-    in_background: InBackground,
     calls: list[tuple[list[int], str]],
     concurrency: int,
     max_batch_size: int,
 ) -> None:
-    inner = row_engine(max_batch_size=max_batch_size, concurrency=concurrency)
+    inner = RowEngine(max_batch_size=max_batch_size, concurrency=concurrency)
     engine = BatchingEngine(inner)
 
     def run(numbers: list[int], mood: str) -> dict[str, NDArray[Any]]:

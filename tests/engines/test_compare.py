@@ -176,6 +176,22 @@ def test_the_cosine_is_that_of_the_angle(angle: float) -> None:
     assert found["norms"]["max"] == pytest.approx(0.1)
 
 
+def test_detectors_without_landmarks_are_compared_by_their_boxes() -> None:
+    reference, moved = ({name: faces_apart(1, 3)[name] for name in ("scores", "boxes")} for _ in range(2))
+    assert faces_in(reference, 0).landmarks.shape == (3, 0, 2)
+    found = detector_differences(reference, reference)
+    assert found["faces"]["matched"] == 3
+    assert found["landmarks_px"] == {"max": None, "mean": None}
+    assert agrees(found)
+
+    moved["boxes"][0, 1] += np.array([10, 0, 10, 0], np.float32)
+    found = detector_differences(reference, moved)
+    (face,) = found["apart"]
+    assert (face["landmarks_px"], face["tie"]) == (None, None)
+    assert face["iou"] == pytest.approx(30 / 50)
+    assert not agrees(found)
+
+
 def test_different_numbers_of_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="the reference answers 2 rows, the other side 3"):
         embedder_differences(embedded(2), embedded(3))

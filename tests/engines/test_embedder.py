@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,9 +13,7 @@ from engines.embedder import Embedder
 from engines.geometry.align import align
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.single_shot import SingleShotDetector
-
-if TYPE_CHECKING:
-    from tests.engines.conftest import RowEngine
+from tests.engines.rows import RowEngine
 
 
 def _crops(samples: Path, detector: SingleShotDetector, name: str) -> list[Image]:
@@ -78,9 +75,9 @@ def test_one_person_is_near_and_another_far(samples: Path, detector: SingleShotD
     assert (similarity[:, 1] > 0.5).all()
 
 
-def test_another_network_is_refused(row_engine: type[RowEngine], weights: Path) -> None:
+def test_another_network_is_refused(weights: Path) -> None:
     with pytest.raises(ModelError, match=r"crops \(N, h, w, 3\)"):
-        Embedder(row_engine())
+        Embedder(RowEngine())
     with pytest.raises(ModelError, match=r"crops \(N, h, w, 3\)"):
         Embedder(OnnxRuntimeEngine(weights / "retinaface_mnet025" / "192x192.onnx"))
 

@@ -17,8 +17,8 @@ from onnx import TensorProto, helper
 
 from engines.base import ModelError, RuntimeMissingError
 from engines.onnxruntime import OnnxRuntimeEngine
+from tests.engines.rows import PATIENCE_S
 
-PATIENCE_S = 20
 IDENTITY = [helper.make_node("Identity", ["x"], ["y"])]
 
 

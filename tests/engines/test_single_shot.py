@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,9 +26,7 @@ from engines.base import (
 from engines.batching import BatchingEngine
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.single_shot import SingleShotDetector
-
-if TYPE_CHECKING:
-    from tests.engines.conftest import RowEngine
+from tests.engines.rows import RowEngine
 
 Face = tuple[float, float, float, float, float]
 """x1, y1, x2, y2, score in input px."""
@@ -167,8 +165,8 @@ def test_a_closed_detector_says_so(weights: Path, small_scale: bool) -> None:
     detector.close()
 
 
-def test_another_network_is_refused(row_engine: type[RowEngine]) -> None:
-    wrong: list[list[Engine]] = [[row_engine()], [Seer(640), row_engine()]]
+def test_another_network_is_refused() -> None:
+    wrong: list[list[Engine]] = [[RowEngine()], [Seer(640), RowEngine()]]
     for engines in wrong:
         with pytest.raises(ModelError, match=r"images \(N, H, W, 3\)"):
             SingleShotDetector(engines)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EMBEDDER = "digest-of-the-embedder"
 ROUNDS = int(os.environ.get("FACESERVE_TEST_ROUNDS", "50"))
+CRASHES = max(1, ROUNDS // 8)
 Vector = Callable[[int], NDArray[np.float32]]
 
 
@@ -60,8 +61,8 @@ def test_a_new_identity_enrolled_by_two_processes_at_once_is_created_once(pair: 
 
 
 def test_processes_that_start_together_make_one_database(folder: Path, worker: Callable[..., Worker]) -> None:
-    workers = [worker(str(folder), "serve") for _ in range(6)]
-    assert [json.loads(each.line()) for each in workers] == ["ready"] * 6
+    workers = [worker(str(folder), "serve") for _ in range(4)]
+    assert [json.loads(each.line()) for each in workers] == ["ready"] * 4
 
 
 def test_closing_one_gallery_keeps_the_locks_of_another_in_the_same_process(gallery: Gallery, folder: Path) -> None:
@@ -84,9 +85,9 @@ def misdeeds(folder: Path, acknowledged: dict[int, str], vector: Vector) -> list
                 person = record["identity"]
             elif record["type"] == "face":
                 stored.setdefault(person, set()).add(record["face_id"])
-        for person in stored:
-            embedding = vector(int(person.split()[1]))
-            answer = gallery.search("people", embedding[None], embedder=EMBEDDER, top_k=1, threshold=0.999)[0]
+        embeddings = np.stack([vector(int(person.split()[1])) for person in stored])
+        answers = gallery.search("people", embeddings, embedder=EMBEDDER, top_k=1, threshold=0.999)
+        for person, answer in zip(stored, answers, strict=True):
             if [match.identity for match in answer] != [person]:
                 found.append(f"mislabelled: {person}")
         for number, face_id in acknowledged.items():
@@ -110,11 +111,11 @@ def test_killed_in_the_middle_nothing_acknowledged_is_lost_and_nobody_mislabelle
     folder: Path, worker: Callable[..., Worker], vector: Vector
 ) -> None:
     chance, acknowledged = random.Random(5), dict[int, str]()
-    for crash_number in range(10):
+    for crash_number in range(CRASHES):
         acknowledgements = chance.randint(1, 300)
         acknowledged |= crash(worker, folder, crash_number * 500, acknowledgements, "honest")
         assert misdeeds(folder, acknowledged, vector) == []
-    assert len(acknowledged) >= 10
+    assert len(acknowledged) >= CRASHES
 
 
 @pytest.mark.parametrize(("build", "finding"), [("early", "lost"), ("swapping", "mislabelled")])

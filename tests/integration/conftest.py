@@ -16,6 +16,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     limits = {"max_body_bytes": MAX_BODY_BYTES, "body_timeout_s": 1, "max_images": 8}
     with running(tmp_path_factory.mktemp("data"), workers=2, **limits) as service:
         yield service
+        assert service.stop() == 0
         assert "Traceback" not in service.log
         assert "ERROR" not in service.log
 

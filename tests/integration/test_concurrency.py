@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.running import Client, Running, encoded
 
-CLIENTS, ROUNDS = 16, 3
+CLIENTS, ROUNDS = 16, 2
 SAME_IOU, SAME_COSINE = 0.99, 0.9999
 
 

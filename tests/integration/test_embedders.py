@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.cli import main
 from engines.models import SHIPPED, ModelStore
+from tests.command import run
 from tests.integration.running import LOG, Client, encoded, running
 from tests.pixels import write_pixels
 
@@ -43,11 +42,9 @@ def reembed(data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """What `faceserve gallery reembed` says, run in this process: beside the services' own."""
     for name, value in {"FACESERVE_DATA_DIR": str(data_dir), "FACESERVE_EMBEDDER": "pixels"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("sys.argv", ["faceserve", "gallery", "reembed"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert not end.value.code
-    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    done = run(monkeypatch, capsys, "gallery", "reembed")
+    assert done.code == 0, done.err
+    (answer,) = done.lines
     return answer
 
 

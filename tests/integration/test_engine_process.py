@@ -15,10 +15,13 @@ from tests.integration.running import LOG, Answer, Client, Running, encoded, fre
 WORKERS = 2
 
 
-@pytest.fixture
-def engine_service(tmp_path: Path) -> Iterator[Running]:
-    with running(tmp_path, workers=WORKERS, engine_processes=1, device="cpu") as service:
+@pytest.fixture(scope="module")
+def engine_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Whoever of it a test kills is back by the test's end."""
+    data_dir = tmp_path_factory.mktemp("data")
+    with running(data_dir, workers=WORKERS, engine_processes=1, device="cpu") as service:
         yield service
+        assert service.stop() == 0
 
 
 def engine_pid(service: Running) -> int:
@@ -43,8 +46,6 @@ def test_faces_are_found_and_known_through_it(engine_service: Running, astronaut
         assert set(info["engines"]) == {"detector_640x640", "detector_192x192", "embedder"}
         metrics = one.get("/metrics").body.decode()
         assert 'faceserve_batch_rows_count{engine="embedder"}' in metrics
-    assert engine_service.stop() == 0
-    assert "Traceback" not in engine_service.log
 
 
 def test_a_killed_engine_process_is_replaced_and_the_workers_go_on(engine_service: Running, astronaut: bytes) -> None:
@@ -60,7 +61,6 @@ def test_a_killed_engine_process_is_replaced_and_the_workers_go_on(engine_servic
             assert client.post("/detect", {"image": encoded(astronaut)}).status == 200
         assert {client.worker for client in clients} == before
     assert f"{killed} ended by SIGKILL and is replaced" in engine_service.log
-    assert engine_service.stop() == 0
 
 
 def test_a_killed_worker_s_successor_takes_its_seat(engine_service: Running, astronaut: bytes) -> None:
@@ -73,12 +73,15 @@ def test_a_killed_worker_s_successor_takes_its_seat(engine_service: Running, ast
         for client in clients:
             assert client.post("/detect", {"image": encoded(astronaut)}).status == 200
     assert engine in engine_service.worker_pids()
-    assert engine_service.stop() == 0
 
 
-def test_requests_under_way_are_answered_before_the_end(engine_service: Running, astronaut: bytes) -> None:
+def test_requests_under_way_are_answered_before_the_end(tmp_path: Path, astronaut: bytes) -> None:
     answers: list[Answer] = []
-    with engine_service.client() as client, engine_service.client() as other:
+    with (
+        running(tmp_path, engine_processes=1, device="cpu") as service,
+        service.client() as client,
+        service.client() as other,
+    ):
 
         def ask() -> None:
             answers.append(client.post("/detect", {"images": [encoded(astronaut)] * 20}))
@@ -86,13 +89,14 @@ def test_requests_under_way_are_answered_before_the_end(engine_service: Running,
         asking = threading.Thread(target=ask)
         asking.start()
         wait_for(lambda: "faceserve_requests_in_flight 2.0" in other.get("/metrics").body.decode())
-        assert engine_service.stop() == 0
+        assert service.stop() == 0
         asking.join()
+        assert "Traceback" not in service.log
     assert [len(result["faces"]) for result in answers[0].json["results"]] == [1] * 20
 
 
 def test_an_engine_process_that_cannot_start_says_why_and_ends_the_service(tmp_path: Path) -> None:
-    process = launch(tmp_path, port=free_port(), workers=WORKERS, engine_processes=2, detector="nothing")
+    process = launch(tmp_path, port=free_port(), engine_processes=1, detector="nothing")
     assert process.wait(timeout=30) == 3
     log = (tmp_path / LOG).read_text()
     assert "nothing" in log

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,12 @@ import pytest
 
 from app.bench import memory, plot
 from app.bench.processes import BenchError, Cores, child, environment
+from tests.command import Done
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "app.cli", "bench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+Bench = Callable[..., Done]
 
 
 def written(folder: Path, name: str) -> Any:
@@ -27,13 +28,23 @@ def written(folder: Path, name: str) -> Any:
     return json.loads((folder / f"{name}.json").read_bytes())
 
 
-def is_sane(summary: dict[str, Any]) -> bool:
-    return bool(0 < summary["low"] <= summary["median"] <= summary["high"] and summary["rounds"] == 2)
+def is_sane(summary: dict[str, Any], rounds: int = 2) -> bool:
+    return bool(0 < summary["low"] <= summary["median"] <= summary["high"] and summary["rounds"] == rounds)
 
 
-def test_quick_bench(tmp_path: Path) -> None:
-    done = run("--quick", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def portraits(tmp_path: Path, samples: Path) -> Path:
+    """Two of the samples: each photo has its turn in every round."""
+    folder = tmp_path / "portraits"
+    folder.mkdir()
+    for name in ("astronaut.jpg", "grace_hopper.jpg"):
+        shutil.copy(samples / name, folder)
+    return folder
+
+
+def test_quick_bench(bench: Bench, portraits: Path, tmp_path: Path) -> None:
+    done = bench("--quick", "--photos", portraits, "--out", tmp_path)
+    assert done.code == 0, done.err
     told = written(tmp_path, "bench")
 
     throughput = told["throughput"]
@@ -44,9 +55,9 @@ def test_quick_bench(tmp_path: Path) -> None:
         assert is_sane(row["photos_per_s"])
         assert is_sane(row["to_bare"])
         assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"] <= row["latency_ms"]["p99"]
-    assert throughput["enrolled"] >= 2
+    assert throughput["enrolled"] == 2
     assert 0 < throughput["core_share"]["low"] <= 1.05
-    assert {row["photo"] for row in throughput["one_client"]["photos"]} >= {"astronaut.jpg", "grace_hopper.jpg"}
+    assert [row["photo"] for row in throughput["one_client"]["photos"]] == ["astronaut.jpg", "grace_hopper.jpg"]
 
     wire = told["wire"]
     assert is_sane(wire["to_plain"])
@@ -61,17 +72,17 @@ def test_quick_bench(tmp_path: Path) -> None:
     assert told["machine"]["packages"]["onnxruntime"]
 
 
-def test_quick_start(tmp_path: Path) -> None:
-    done = run("start", "--rounds", "2", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+def test_quick_start(bench: Bench, tmp_path: Path) -> None:
+    done = bench("start", "--rounds", 1, "--out", tmp_path)
+    assert done.code == 0, done.err
     told = written(tmp_path, "start")["start"]
-    assert is_sane(told["to_ready_s"])
-    assert is_sane(told["imports_s"])
+    assert is_sane(told["to_ready_s"], rounds=1)
+    assert is_sane(told["imports_s"], rounds=1)
 
 
-def test_short_soak(tmp_path: Path) -> None:
-    done = run("soak", "--requests", "100", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+def test_short_soak(bench: Bench, portraits: Path, tmp_path: Path) -> None:
+    done = bench("soak", "--requests", 100, "--photos", portraits, "--out", tmp_path)
+    assert done.code == 0, done.err
     told = written(tmp_path, "soak")["soak"]
     assert told["requests"] >= 100
     assert told["unexpected"] == 0
@@ -79,10 +90,10 @@ def test_short_soak(tmp_path: Path) -> None:
     assert all(size > 50 * 2**20 for size in told["resident_bytes"])
 
 
-def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
-    done = run("--photos", str(tmp_path), "--out", str(tmp_path))
-    assert done.returncode == 2
-    assert "has no photos" in done.stderr
+def test_a_folder_without_photos_is_refused(bench: Bench, tmp_path: Path) -> None:
+    done = bench("--photos", tmp_path, "--out", tmp_path)
+    assert done.code == 2
+    assert "has no photos" in done.err
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

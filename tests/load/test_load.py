@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socketserver
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +26,18 @@ from app.bench.processes import BenchError
 from engines.load import load_engine
 from engines.models import SHIPPED
 from engines.single_shot import SingleShotDetector
+from tests.command import Done
 
 PNG = b"\x89PNG\r\n\x1a\n"
+Bench = Callable[..., Done]
 ANSWER = {"timings_ms": {"queue": 1.0, "decode": 2.0, "total": 3.0}, "faces": [{}, {}]}
 
 
-def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "app.cli", "bench", "load", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120, env=os.environ | {"COLUMNS": "160"} | env
-    )
-
-
-def test_quick_load(tmp_path: Path) -> None:
-    done = run("--quick", "--out", str(tmp_path), FACESERVE_DEVICE="cpu", FACESERVE_API_KEY="secret")
-    assert done.returncode == 0, done.stderr
+def test_quick_load(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACESERVE_DEVICE", "cpu")
+    monkeypatch.setenv("FACESERVE_API_KEY", "secret")
+    done = bench("load", "--quick", "--out", tmp_path)
+    assert done.code == 0, done.err
     assert (tmp_path / "load.png").read_bytes().startswith(PNG)
     written = (tmp_path / "load.json").read_text()
     assert "secret" not in written
@@ -66,14 +62,15 @@ def test_quick_load(tmp_path: Path) -> None:
     if sys.platform == "linux":
         assert row["resident_bytes"] > 50 * 2**20
         assert row["cores_busy"] > 0
-    assert "/recognize, 640x480, 1 face" in done.stdout
+    assert "/recognize, 640x480, 1 face" in done.out
 
 
-def test_a_service_that_cannot_start_is_told(tmp_path: Path) -> None:
-    done = run("--quick", "--out", str(tmp_path), FACESERVE_DETECTOR="unheard_of")
-    assert done.returncode == 1
-    assert "nothing was measured" in done.stderr
-    assert "service: faceserve cannot start: no model 'unheard_of'" in done.stderr
+def test_a_service_that_cannot_start_is_told(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACESERVE_DETECTOR", "unheard_of")
+    done = bench("load", "--quick", "--out", tmp_path)
+    assert done.code == 1
+    assert "nothing was measured" in done.err
+    assert "service: faceserve cannot start: no model 'unheard_of'" in done.err
     assert (
         "ended with exit code" in json.loads((tmp_path / "load.json").read_bytes())["load"]["combinations"][0]["error"]
     )
@@ -88,10 +85,10 @@ def test_a_service_that_cannot_start_is_told(tmp_path: Path) -> None:
         (["--client-cores", "9999"], "may not use the cores [9999]"),
     ],
 )
-def test_flags_that_make_no_sense(flags: list[str], said: str, tmp_path: Path) -> None:
-    done = run(*flags, "--out", str(tmp_path))
-    assert done.returncode == 2
-    assert said in done.stderr
+def test_flags_that_make_no_sense(bench: Bench, flags: list[str], said: str, tmp_path: Path) -> None:
+    done = bench("load", *flags, "--out", tmp_path)
+    assert done.code == 2
+    assert said in done.err
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 import orjson
 
 from app.bench.client import Drive, Sent, drive, image_request
-from app.bench.processes import Child, child
+from app.bench.processes import Child, answer_each, child
 from app.bench.statistics import Json
 
 ROUTE = "/recognize"
@@ -91,17 +90,17 @@ def _read(sent: Sent, answer: bytes) -> Json:
 def main() -> None:
     """Answers `{"port", "photos", "seconds", "connections"}` with what became of the requests."""
     written: dict[str, bytes] = {}
-    for line in sys.stdin.buffer:
-        asked = orjson.loads(line)
+
+    def answer(asked: Json) -> Json:
         for photo in asked["photos"]:
             if photo not in written:
                 written[photo] = image_request(ROUTE, Path(photo).read_bytes())
         cpu_start = time.process_time()
         requests = _for(asked["seconds"], cycle(written[photo] for photo in asked["photos"]))
         done = drive(asked["port"], [requests] * asked["connections"], KEEP_EVERY)
-        answer = _told(done, time.process_time() - cpu_start)
-        sys.stdout.buffer.write(orjson.dumps(answer, option=orjson.OPT_NON_STR_KEYS) + b"\n")
-        sys.stdout.buffer.flush()
+        return _told(done, time.process_time() - cpu_start)
+
+    answer_each(answer)
 
 
 if __name__ == "__main__":

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.engines.shared.line import Line
 
-if TYPE_CHECKING:
-    from tests.engines.conftest import InBackground, RowEngine
-
 
 @pytest.fixture
-def line(row_engine: type[RowEngine], in_background: InBackground) -> Iterator[Callable[..., Line]]:
+def line() -> Iterator[Callable[..., Line]]:
     made: list[Line] = []
 
     def make(**options: Any) -> Line:
-        made.append(Line(row_engine, in_background, **options))
+        made.append(Line(**options))
         return made[-1]
 
     yield make

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from numpy.typing import NDArray
@@ -14,15 +14,11 @@ from engines.base import DeviceLostError, EngineClosedError, EngineError
 from engines.shared.channel import ANSWERED, ASKED, EPOCH, LANES, ROWS, STOP, TAKEN, Channel
 from engines.shared.client import Seat
 from engines.shared.server import EngineServer
-from tests.engines.shared.line import PATIENCE_S, SEATS, SLOTS, Line, answers_to, call, until
-
-if TYPE_CHECKING:
-    from tests.engines.conftest import InBackground, RowEngine
+from tests.engines.rows import PATIENCE_S, RowEngine, answers_to, call, in_background, until
+from tests.engines.shared.line import SEATS, SLOTS, Line
 
 
-def test_closing_answers_what_was_asked_and_refuses_the_rest(
-    line: Callable[..., Line], row_engine: type[RowEngine], in_background: InBackground
-) -> None:
+def test_closing_answers_what_was_asked_and_refuses_the_rest(line: Callable[..., Line]) -> None:
     queue = line(max_batch_size=2)
     answers = [queue.begin(0)] + [queue.start(number, seat=number % 2) for number in range(1, 5)]
 
@@ -37,15 +33,15 @@ def test_closing_answers_what_was_asked_and_refuses_the_rest(
     with pytest.raises(DeviceLostError, match="started again"):
         queue.engine(0).run(call(1))
     assert not queue.seats[0].is_serving()
-    queue.server = EngineServer(queue.channel, {"row": row_engine(max_batch_size=2)})
+    queue.server = EngineServer(queue.channel, {"row": RowEngine(max_batch_size=2)})
     assert answers_to(queue.engine(0).run(call(1)), 1)
     assert queue.engine(0).fault is None
 
 
-def test_a_server_with_other_engines_is_a_fault(line: Callable[..., Line], row_engine: type[RowEngine]) -> None:
+def test_a_server_with_other_engines_is_a_fault(line: Callable[..., Line]) -> None:
     queue = line()
     queue.server.close()
-    queue.server = EngineServer(queue.channel, {"row": row_engine(max_batch_size=3)})
+    queue.server = EngineServer(queue.channel, {"row": RowEngine(max_batch_size=3)})
     assert "other engines" in str(queue.engine(0).fault)
     with pytest.raises(DeviceLostError, match="other engines"):
         queue.engine(0).run(call(1))
@@ -78,12 +74,10 @@ def test_a_call_meant_for_another_engine_process_is_not_run(line: Callable[..., 
     assert queue.inner.batches == [[2]]
 
 
-def test_a_server_is_not_ended_by_what_was_told_the_last_one(
-    row_engine: type[RowEngine], in_background: InBackground
-) -> None:
+def test_a_server_is_not_ended_by_what_was_told_the_last_one() -> None:
     channel = Channel(seats=1, slots=1)
     channel.ask(0, STOP, 0)
-    server = EngineServer(channel, {"row": row_engine()})
+    server = EngineServer(channel, {"row": RowEngine()})
     engine = Seat(channel, 0).engines["row"]
     assert answers_to(in_background(partial(engine.run, call(1))).result(PATIENCE_S), 1)
     server.close()
@@ -106,10 +100,10 @@ def test_the_seated_are_counted(line: Callable[..., Line]) -> None:
     assert queue.channel.workers() == [os.getpid()]
 
 
-def test_a_worker_reads_what_the_process_says_of_itself(row_engine: type[RowEngine]) -> None:
+def test_a_worker_reads_what_the_process_says_of_itself() -> None:
     channel = Channel(seats=1, slots=1)
-    inner = row_engine(max_batch_size=7)
-    server = EngineServer(channel, {"first": inner, "second": row_engine()}, about={"why": "as set"})
+    inner = RowEngine(max_batch_size=7)
+    server = EngineServer(channel, {"first": inner, "second": RowEngine()}, about={"why": "as set"})
     seat = Seat(channel, 0)
     assert seat.about == {"why": "as set"}
     assert list(seat.engines) == ["first", "second"]
@@ -121,9 +115,7 @@ def test_a_worker_reads_what_the_process_says_of_itself(row_engine: type[RowEngi
     channel.close()
 
 
-def test_a_slot_in_the_hands_of_a_process_that_nobody_replaces_is_not_used_again(
-    line: Callable[..., Line], in_background: InBackground
-) -> None:
+def test_a_slot_in_the_hands_of_a_process_that_nobody_replaces_is_not_used_again(line: Callable[..., Line]) -> None:
     """The late answer to its last call would be taken for the next one's."""
     queue = line()
     answers = [queue.start(number) for number in range(SLOTS)]
@@ -159,10 +151,10 @@ def test_a_worker_too_many_is_refused(line: Callable[..., Line]) -> None:
         Seat(line().channel, SEATS)
 
 
-def test_too_many_engines_or_seats_are_refused(row_engine: type[RowEngine]) -> None:
+def test_too_many_engines_or_seats_are_refused() -> None:
     channel = Channel(seats=1, slots=1)
     with pytest.raises(ValueError, match=f"{LANES} lanes, and {LANES + 1}"):
-        EngineServer(channel, {str(number): row_engine() for number in range(LANES + 1)})
+        EngineServer(channel, {str(number): RowEngine() for number in range(LANES + 1)})
     channel.close()
     with pytest.raises(ValueError, match="seats, not 0"):
         Channel(seats=0, slots=1)

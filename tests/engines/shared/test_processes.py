@@ -17,7 +17,7 @@ import pytest
 SCRIPT = Path(__file__).with_name("service.py")
 PATIENCE_S = 30
 SEATS, SLOTS, THREADS = 4, 4, 4
-ROUNDS = 3
+ROUNDS = 2
 Count = list[list[int]]
 
 

@@ -6,16 +6,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 
 from engines.base import CancelledError
 from engines.shared.channel import LEFT
-from tests.engines.shared.line import PATIENCE_S, POISON, SLOTS, Line, answers_to, call, until
-
-if TYPE_CHECKING:
-    from tests.engines.conftest import InBackground
+from tests.engines.rows import PATIENCE_S, POISON, answers_to, call, in_background, until
+from tests.engines.shared.line import SLOTS, Line
 
 
 def test_calls_of_all_workers_are_joined(line: Callable[..., Line]) -> None:
@@ -120,7 +117,7 @@ def test_a_caller_whose_flag_fails_leaves_the_slot_once_its_run_is_over(line: Ca
         answer.result(PATIENCE_S)
 
 
-def test_more_callers_than_slots_take_turns(line: Callable[..., Line], in_background: InBackground) -> None:
+def test_more_callers_than_slots_take_turns(line: Callable[..., Line]) -> None:
     queue = line()
     answers = [in_background(partial(queue.engine(0).run, call(number))) for number in range(3 * SLOTS)]
     queue.gate.release(1000)
