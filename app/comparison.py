@@ -14,10 +14,12 @@ from app import images
 from app.contenders import REFERENCE, Contender
 from app.errors import FaceNotDetectedError
 from app.side_by_side import side_by_side
-from engines.base import Engine, Image, ModelError, PlanError, Tensors
+from engines.base import Engine, Image, PlanError, Tensors
+from engines.cascade.differences import stage_differences
+from engines.cascade.feeds import stage_feeds
+from engines.cascade.parts import CROPS
 from engines.compare import Json, agrees, detector_differences, embedder_differences, faces_in
 from engines.crops import Cropper, Crops, cropper_for
-from engines.detector import Detections
 from engines.families import Task, family_called
 from engines.geometry.letterbox import letterbox, letterbox_scale
 from engines.load import load_engine
@@ -39,15 +41,18 @@ def read(photo: Path) -> Image:
 
 
 def feeds(spec: ModelSpec, file: ModelFile, photos: Sequence[Path]) -> Tensors:
-    """What `file`, one size of `spec`, is given for these photos: one letterboxed image a photo for a detector, and
-    for an embedder the crops of all faces that the shipped detector finds in them.
+    """What `file`, one size of `spec`, is given for these photos: one letterboxed image a photo for a detector, for an
+    embedder the crops of all faces that the shipped detector finds in them, and for a network of a cascade what the
+    others, run by ONNX Runtime in float32, hand on to it.
 
-    Raises ModelError for a cascade, ImageError for a file that is no picture, and FaceNotDetectedError where an
-    embedder gets no face at all.
+    Raises ImageError for a file that is no picture, FaceNotDetectedError where an embedder gets no face at all, and
+    ModelError where a cascade's network gets nothing.
     """
-    if family_called(spec.family).cascade:
-        raise ModelError(f"{spec.name} is a cascade, whose networks are fed by each other: they are not compared alone")
     pictures = (read(photo) for photo in photos)
+    if family_called(spec.family).cascade:
+        with ExitStack() as stack:
+            engines = {each.size: stack.enter_context(closing(load_engine(each.path))) for each in spec.files}
+            return stage_feeds(engines, file.size, pictures)
     if spec.task == "detector":
         return {"images": np.stack([letterbox(picture, *file.size)[0] for picture in pictures])}
     return {"crops": _crops(pictures, cropper_for(spec))}
@@ -66,7 +71,10 @@ def answers(engine: Engine, tensors: Tensors, rows: int | None = None) -> dict[s
 
 def differences(reference: Tensors, given: Tensors, task: Task) -> Json:
     """The differences of two answers (see engines/compare.py), and whether they keep the promise: `agrees`."""
-    found = (detector_differences if task == "detector" else embedder_differences)(reference, given)
+    if task == "embedder":
+        found = embedder_differences(reference, given)
+    else:  # the networks of a cascade propose and judge: only what comes of them all are boxes
+        found = (detector_differences if "boxes" in reference else stage_differences)(reference, given)
     return found | {"agrees": agrees(found)}
 
 
@@ -86,7 +94,7 @@ def compared(
     tensors = feeds(spec, file, photos)
     with closing(load_engine(file.path)) as engine:
         given: dict[str, Tensors] = {REFERENCE: answers(engine, tensors, rows)}
-    found, left_out = [], []
+    found, left_out, of_crops = [], [], file.size in CROPS and spec.task == "detector"
     for other in others:
         try:
             with other.opened(file.path) as engine:
@@ -96,7 +104,7 @@ def compared(
             continue
         row = differences(given[REFERENCE], given[other.label], spec.task)
         for face in (*row.get("unmatched", ()), *row.get("apart", ())):
-            face["photo"] = photos[face["image"]].name
+            face["photo"] = f"crop {face['image']}" if of_crops else photos[face["image"]].name
         found.append({"engine": other.label, "precision": other.precision, "runs_on": runs_on} | row)
     told = {"model": spec.name, "task": spec.task, "size": list(file.size), "reference": REFERENCE}
     return told | {"photos": [photo.name for photo in photos], "compared": found, "left_out": left_out}, given
@@ -106,11 +114,7 @@ def drawn(file: ModelFile, photo: Path, row: int, given: Mapping[str, Tensors]) 
     """A JPEG of the photo with the faces of everybody's answers (a detector's, `row` is the photo's), side by side."""
     image = read(photo)
     zoom = letterbox_scale(image, *file.size)
-    faces = {label: faces_in(outputs, row) for label, outputs in given.items()}
-    in_image = {
-        label: Detections(each.boxes / zoom, each.scores, each.landmarks / zoom) for label, each in faces.items()
-    }
-    return side_by_side(image, in_image)
+    return side_by_side(image, {label: faces_in(outputs, row).scaled(1 / zoom) for label, outputs in given.items()})
 
 
 def _crops(pictures: Iterator[Image], cropper: Cropper) -> Crops:

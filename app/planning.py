@@ -66,7 +66,8 @@ class Planner:
     """Has plans built for the GPU `device` (`cuda:N`) and kept in `store`.
 
     `timing_cache` is a file to use in place of the one that the store keeps for this kind of GPU. Without `compare`
-    a new plan is not held against ONNX Runtime.
+    a new plan is not held against ONNX Runtime. Without `family_batches` every network gets the batch sizes of
+    `options`, also where its family has some of its own.
     """
 
     store: PlanStore
@@ -75,6 +76,7 @@ class Planner:
     timing_cache: Path | None = None
     on_progress: Progress = lambda doing, done: None
     compare: bool = True
+    family_batches: bool = True
 
     def ensure(self, label: str, path: Path, *, force: bool = False) -> Ensured:
         """The plan of one canonical network, built where it is missing or damaged, and anyway with `force`.
@@ -108,7 +110,7 @@ class Planner:
             profile=self.options.profile,
             contexts=1,
         )
-        return for_network(options, path)
+        return for_network(options, path) if self.family_batches else options
 
     def _whole(self, key: PlanKey, label: str) -> Plan | None:
         try:

@@ -1,4 +1,4 @@
-"""`faceserve bench` and its parts: `start`, `soak`, `engines`, `load`, `pairs`."""
+"""`faceserve bench` and its parts: `start`, `soak`, `engines`, `tables`, `load`, `pairs`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from app.bench.engines.command import engines
 from app.bench.load.command import load
 from app.bench.pairs.command import pairs
 from app.bench.processes import BenchError, Cores
+from app.bench.published.command import tables
 from app.bench.results import conclude
 from app.bench.statistics import Json, Target
 from app.bench.throughput import Plan
@@ -35,6 +36,7 @@ Quick = Annotated[bool, typer.Option("--quick", help="A few requests only: to se
 
 
 app.command()(engines)
+app.command()(tables)
 app.command()(load)
 app.command()(pairs)
 

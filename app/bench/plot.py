@@ -10,6 +10,7 @@ from typing import Any
 from app.bench.engines import panels
 from app.bench.load.panels import panels as load_panels
 from app.bench.pairs.tables import separation
+from app.bench.published import writing
 from app.bench.statistics import Json
 
 MISSING = "no plot was drawn: matplotlib is missing; install it with `pip install 'faceserve[eval]'`"
@@ -102,5 +103,6 @@ PANELS: dict[str, tuple[Callable[[Axes, Json], None], ...]] = {
     "start": (_start,),
     "soak": (_soak,),
     "engines": (panels.throughput, panels.ratios),
+    "tables": (writing.throughput,),
     "pairs": (separation,),
 }

@@ -18,6 +18,7 @@ from app.bench.engines import tables as engines_tables
 from app.bench.load import tables as load_tables
 from app.bench.pairs import tables as pairs_tables
 from app.bench.processes import Cores
+from app.bench.published import writing
 from app.bench.statistics import Json, Target
 from app.bench.tables import spread, table, waits
 
@@ -149,6 +150,7 @@ TABLES: dict[str, Callable[[Json], Iterator[Table]]] = {
     "start": _start,
     "soak": _soak,
     "engines": engines_tables.tables,
+    "tables": writing.tables,
     "load": load_tables.tables,
     "pairs": pairs_tables.tables,
 }

@@ -91,6 +91,8 @@ def test_plans_are_built_and_found_with_them(
     assert all(plan.facts["parity"]["scores"]["max"] == 0 for plan in plans.values()), "the same engine on both sides"
     again = Planner(store, BuildOptions(profile=loading.profile)).ensure("", files[-1])
     assert (again.built, again.plan.key.profile) == (False, OWN[24, 24])
+    narrow = Planner(store, BuildOptions(profile=Profile(7, 7, 7)), compare=False, family_batches=False)
+    assert narrow.ensure("", files[-1]).plan.key.profile == Profile(7, 7, 7)
 
 
 def test_an_engine_process_has_room_for_the_rows(cascade: ModelSpec) -> None:

@@ -12,11 +12,12 @@ import typer
 from rich.console import Console
 
 from app.bench import report
-from app.bench.engines import rows, tables
-from app.bench.engines.entrants import Choice, Library, entrants
-from app.bench.engines.measure import Contest, Effort
+from app.bench.engines import rows
+from app.bench.engines.entrants import Choice, Library
+from app.bench.engines.measure import Effort
 from app.bench.engines.options import EngineOptions
 from app.bench.engines.rows import Row, UnknownRowError
+from app.bench.engines.session import measured
 from app.bench.engines.targets import targets
 from app.bench.processes import Cores
 from app.bench.results import conclude
@@ -102,18 +103,9 @@ def engines(
 def _run(choice: Choice, chosen: Sequence[Row], effort: Effort, work: Path, out: Path) -> None:
     """Measures row by row; what was found so far is in the JSON file after each."""
     console, told = Console(), {"machine": report.machine(Cores(None, None))}
-    contest = Contest(effort, work)
-    told[NAME] = contest.told
 
-    def keep(row: Json) -> None:
-        typer.echo(f"measured: {tables.summary(row)}", err=True)
-        report.write(told, targets(contest.told), out / f"{NAME}.json")
+    def keep(found: Json) -> None:
+        report.write(told | {NAME: found}, targets(found), out / f"{NAME}.json")
 
-    with entrants(choice) as found:
-        contest.told |= {"here": found.here, "absent": found.absent}
-        for here in found.here.values():
-            told["machine"] |= {"gpu": here["gpu"]} if "gpu" in here else {}
-        for name, reason in found.absent.items():
-            typer.echo(f"{name} is left out: {reason}", err=True)
-        contest.run(found.jobs(chosen), keep)
-    conclude(told, targets(contest.told), out, NAME, console)
+    told[NAME] = measured(choice, chosen, effort, work, told["machine"], keep)
+    conclude(told, targets(told[NAME]), out, NAME, console)

@@ -36,6 +36,7 @@ def open_narrow(file: Path, batch: int, options: EngineOptions) -> tuple[Engine,
         timing_cache=None if options.timing_cache is None else Path(options.timing_cache),
         on_progress=_tell,
         compare=False,
+        family_batches=False,
     )
     ensured = planner.ensure(label_of(file), file)
     loading = LoadOptions(

@@ -14,7 +14,8 @@ from app.cli.options import settings_from
 from engines.importing import import_model
 from engines.models import ModelStore
 
-UPSTREAM = "upstream.onnx"
+PARTS = {"mtcnn": ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet")}
+"""The architectures of a model of several networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,19 @@ def _find(store: ModelStore, row: Row) -> Path | None:
 def _make(row: Row, store: ModelStore, folder: Path) -> Path:
     from engines.architectures import ARCHITECTURES, build
 
-    upstream = build(row.model, row.size)
+    parts = PARTS.get(row.model, (row.model,))
+    alone = len(parts) == 1
+    models = [build(part, row.size if alone else None) for part in parts]  # a cascade's parts have sizes of their own
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / UPSTREAM
-    file.write_bytes(upstream.SerializeToString())
+    files = [folder / f"{part}.onnx" for part in parts]
     try:
-        family = ARCHITECTURES[row.model].family
+        for file, model in zip(files, models, strict=True):
+            file.write_bytes(model.SerializeToString())
+        family = ARCHITECTURES[parts[0]].family
         spec = import_model(
-            file, family=family, into=store, name=row.model, sizes=[row.size], note="Random weights.", replace=True
+            files, family=family, into=store, name=row.model, sizes=[row.size], note="Random weights.", replace=True
         )
     finally:
-        file.unlink()
-    return spec.files[0].path
+        for file in files:
+            file.unlink(missing_ok=True)
+    return next(file.path for file in spec.files if file.size == row.size)

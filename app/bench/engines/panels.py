@@ -7,7 +7,10 @@ from typing import Any
 from app.bench.statistics import Json
 
 Axes = Any
-COLOURS = ("#1f6feb", "#d64545", "#2da44e", "#e3a008", "#8250df", "#0f9b9b", "#bf3989", "#57606a")
+COLOURS = (
+    *("#1f6feb", "#d64545", "#2da44e", "#e3a008", "#8250df", "#0f9b9b", "#bf3989", "#57606a"),
+    *("#8c564b", "#9acd32", "#00bfff", "#000000"),
+)
 STYLES = ("-", "--", ":", "-.")
 
 

@@ -23,6 +23,7 @@ class Row:
 
 
 _VGA, _HD, _CROP, _FACENET = (640, 640), (960, 1280), (112, 112), (160, 160)
+_PNET, _RNET, _ONET = (1500, 1500), (24, 24), (48, 48)
 _DETECTOR, _EMBEDDER = (1, 8, 32), (1, 8, 32, 64, 128)
 TABLE: tuple[tuple[str, Size, tuple[int, ...]], ...] = (
     # the promises' rows first, the slowest to build last
@@ -32,6 +33,10 @@ TABLE: tuple[tuple[str, Size, tuple[int, ...]], ...] = (
     ("facenet", _FACENET, (32, 1, 8)),
     ("retinaface_mnet025", _VGA, _DETECTOR),
     ("mobilefacenet_256", _CROP, _EMBEDDER),
+    # P-Net's rows are pictures, each with its whole pyramid on one canvas; R-Net's and O-Net's are crops
+    ("mtcnn", _RNET, (1600, 128)),
+    ("mtcnn", _ONET, (800, 128)),
+    ("mtcnn", _PNET, (8, 1)),
     ("retinaface_r50", _HD, _DETECTOR),
     ("arcface_r100", _CROP, _EMBEDDER),
 )
