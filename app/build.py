@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -37,19 +38,54 @@ BatchObserver = Callable[[str, int], None]
 log = logging.getLogger("faceserve")
 
 
+@dataclass(frozen=True, slots=True)
+class Batched:
+    """A warm pipeline whose calls share runs of the engines, and what stands behind it.
+
+    `runtime` tells what was `chosen`, the `device` and `why`; `engines` holds each engine's description by its name.
+    """
+
+    pipeline: Pipeline
+    pair: Pair
+    defaults: Defaults
+    runtime: dict[str, str]
+    engines: dict[str, dict[str, str]]
+
+
 @contextmanager
 def open_service(
     settings: Settings, *, place: int = 0, channels: Sequence[Channel] = (), on_batch: BatchObserver | None = None
 ) -> Iterator[FaceService]:
     """Loads and warms the engines, opens the gallery, and closes both at the end.
 
+    The engines are those of `open_batched_pipeline`, which says what the arguments mean. Raises EngineError or
+    GalleryError saying what is missing.
+    """
+    with ExitStack() as stack:
+        batched = stack.enter_context(
+            open_batched_pipeline(settings, place=place, channels=channels, on_batch=on_batch)
+        )
+        pair, pipeline = batched.pair, batched.pipeline
+        gallery = stack.enter_context(open_gallery(settings))
+        _ensure_default(gallery, pair.embedder.digest, pipeline.dimension)
+        description = Description(settings, model_store(settings), pair, batched.runtime, batched.engines)
+        if warning := description.embedders.warning(gallery.collections()):
+            log.warning(warning)
+        yield FaceService(pipeline, gallery, description, pair, batched.defaults)
+
+
+@contextmanager
+def open_batched_pipeline(
+    settings: Settings, *, place: int = 0, channels: Sequence[Channel] = (), on_batch: BatchObserver | None = None
+) -> Iterator[Batched]:
+    """The pipeline that serves, warm, with no gallery; its engines are closed at the end.
+
     `place` is the worker's among its like (see `app/places.py`). With `channels` the engines stay in an engine process,
     which this waits for. `on_batch(engine, rows)` hears of every engine run in this process, in the thread that ran it.
-    Raises EngineError or GalleryError saying what is missing.
+    Raises EngineError saying what is missing.
     """
     cv2.setNumThreads(1)  # requests run side by side already: OpenCV's own pool would only get in their way
-    store = model_store(settings)
-    pair = _pair(settings, store)
+    pair = _pair(settings, model_store(settings))
     with ExitStack() as stack:
         if channels:
             seat = Seat(channels[place % len(channels)], place // len(channels))
@@ -64,18 +100,16 @@ def open_service(
         # An engine process that fails meanwhile is replaced: that must not end the worker, and with it the service.
         with suppress(DeviceLostError) if channels else nullcontext():
             _warm(engines)
-        gallery = stack.enter_context(open_gallery(settings))
-        _ensure_default(gallery, pair.embedder.digest, pipeline.dimension)
-        defaults = Defaults(
-            max_pixels=settings.max_image_pixels,
-            min_score=least_score(settings, pair.detector),
-            small_scale=settings.small_scale,
-            keep_crops=settings.keep_crops,
-        )
-        description = Description(settings, store, pair, about, described)
-        if warning := description.embedders.warning(gallery.collections()):
-            log.warning(warning)
-        yield FaceService(pipeline, gallery, description, pair, defaults)
+        yield Batched(pipeline, pair, _defaults(settings, pair), about, described)
+
+
+def _defaults(settings: Settings, pair: Pair) -> Defaults:
+    return Defaults(
+        max_pixels=settings.max_image_pixels,
+        min_score=least_score(settings, pair.detector),
+        small_scale=settings.small_scale,
+        keep_crops=settings.keep_crops,
+    )
 
 
 def model_store(settings: Settings) -> ModelStore:

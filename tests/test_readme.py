@@ -26,6 +26,8 @@ LEFT_OUT = {
     "make serve": "makes a virtual environment of its own; what it starts, `faceserve serve`, is started below",
     "make test": "is what runs this",
     ".venv/bin/pip install -e '.[tensorrt]'": "needs an NVIDIA GPU; the tests marked `gpu` run what it leads to",
+    ".venv/bin/pip install -e '.[eval]'": "installs what the tests have already",
+    "faceserve eval": "needs photos of many people; tests/cli/test_eval.py runs the same commands on made-up ones",
     "faceserve models pull": "fetches models; tests/engines/downloads pull from a server on this machine",
     "docker build": "needs a container engine; tests/test_docker.py reads the recipe",
 }

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from app.cli import bench, build, compare, demo, enroll, faces, failures, gallery, models, plans, serve
+from app.cli.eval import evaluate
 
 cli = typer.Typer(
     name="faceserve",
@@ -47,6 +48,7 @@ cli.command()(build.build)
 cli.add_typer(plans.cli, name="plans")
 cli.command()(compare.compare)
 cli.command()(demo.demo)
+cli.command("eval", context_settings=bench.PASS_ON)(evaluate)
 cli.command(context_settings=bench.PASS_ON)(bench.bench)
 
 

@@ -13,11 +13,12 @@ FOLLOWS_FROM_ANOTHER = "default_factory_not_called"
 def expected() -> tuple[type[Exception], ...]:
     """The errors that are an answer; any other is a fault of the program and keeps its traceback."""
     from app.errors import ServiceError
+    from app.evaluation.photos import EvaluationError
     from app.images import ImageError
     from engines.base import EngineError
     from gallery.types import GalleryError
 
-    return (ValidationError, ServiceError, ImageError, EngineError, GalleryError, OSError)
+    return (ValidationError, ServiceError, ImageError, EngineError, EvaluationError, GalleryError, OSError)
 
 
 def refusals() -> tuple[type[Exception], ...]:

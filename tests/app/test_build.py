@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.build import open_engines, open_service
+from app.build import open_batched_pipeline, open_engines, open_service
+from app.images import decode
+from app.pipeline import FaceChoice
 from app.schemas import EmbedOptions
 from app.settings import Settings
 from engines.base import DeviceLostError, Engine
@@ -56,6 +58,27 @@ def test_a_worker_starts_though_the_engine_process_fails_meanwhile(tmp_path: Pat
             assert service.fault is None
             channel.lose()
             assert service.reasons_not_ready() == ["The engines are being started again"]
+
+
+def test_the_pipeline_alone_is_the_services_without_a_gallery(tmp_path: Path, group: bytes) -> None:
+    settings = Settings(data_dir=tmp_path / "data", min_score=0.4, small_scale=False)
+    runs: list[tuple[str, int]] = []
+    with open_batched_pipeline(settings, on_batch=lambda *run: runs.append(run)) as batched:
+        warmed = len(runs)
+        image = decode(group, max_pixels=batched.defaults.max_pixels)
+        choice = FaceChoice(min_score=batched.defaults.min_score, small_scale=batched.defaults.small_scale)
+        faces = batched.pipeline.detect(image, choice)
+        embeddings, _ = batched.pipeline.embed(batched.pipeline.crops(image, faces))
+    assert sorted(runs[:warmed]) == [("detector_640x640", 1), ("embedder", 1)]
+    assert runs[warmed:] == [("detector_640x640", 1), ("embedder", 2)]
+    assert not settings.data_dir.exists()
+    with open_service(settings) as service:
+        answer = service.embed(group, EmbedOptions())
+        info = service.about.info()
+    np.testing.assert_array_equal(embeddings, [face["embedding"] for face in answer["faces"]])
+    assert info["engines"] == batched.engines
+    assert info["runtime"] == batched.runtime
+    assert info["models"] == {"detector": batched.pair.detector.name, "embedder": batched.pair.embedder.name}
 
 
 @pytest.mark.gpu
