@@ -30,7 +30,7 @@ def serve(settings: Settings) -> None:
     Says on standard error what went wrong and raises SystemExit(3) when the port is taken or a worker cannot start.
     """
     try:
-        family, address = _free_address(settings.host, settings.port)
+        family, address = free_address(settings.host, settings.port)
         metrics = _empty_folder(settings.data_dir / "run" / "metrics")
         channels = _channels(settings)
     except OSError as error:
@@ -42,7 +42,7 @@ def serve(settings: Settings) -> None:
     def work(report: int) -> int:
         from app.worker import work
 
-        with _bound(family, address) as listener:
+        with bound_to(family, address, listens=True) as listener:
             return work(settings, listener, report, channels)
 
     def announce() -> None:
@@ -59,7 +59,9 @@ def serve(settings: Settings) -> None:
         grace_s = settings.body_timeout_s + settings.request_timeout_s + MARGIN_S
         beside = _engine_processes(settings, channels)
         supervisor = Supervisor(work, workers=settings.workers, beside=beside, grace_s=grace_s, on_death=forget)
-        with _bound(family, address):  # never listens, so no connection comes here: it keeps the port between restarts
+        with bound_to(
+            family, address
+        ):  # never listens, so no connection comes here: it keeps the port between restarts
             code = supervisor.run(announce)
     else:
         code = _work_here(settings, work, announce)
@@ -105,7 +107,7 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _free_address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+def free_address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
     """The address to listen on, with a real port for 0. Raises OSError when it is taken."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as probe:
@@ -117,9 +119,14 @@ def _free_address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str
         return family, probe.getsockname()[:2]
 
 
-def _bound(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
-    """A socket of its own for each worker: the kernel spreads the connections over them."""
+def bound_to(family: socket.AddressFamily, address: tuple[str, int], *, listens: bool = False) -> socket.socket:
+    """A socket of its own for each worker: the kernel spreads the connections over them.
+
+    With `listens` the connections that it closes first do not keep the address from the next start (for a minute, TCP's
+    TIME_WAIT); without, nobody else can take the address while none listens.
+    """
     bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, listens)
     if hasattr(socket, "SO_REUSEPORT"):
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     bound.bind(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from subprocess import PIPE
 
 import pytest
 
+from app.server import bound_to, free_address
 from app.supervisor import LONGEST_PAUSE_S, pause_s
 
 PROGRAM = """
@@ -121,3 +123,31 @@ def test_a_worker_that_falls_silent_is_replaced(tmp_path: Path) -> None:
     lines, errors = supervised(first_and_then(hang, STOP_ALL, tmp_path / "marker"), silence_s=0.2)
     assert lines == ["ready", "died", "died", "code 0"]
     assert "hangs" in errors
+
+
+def test_a_connection_that_the_service_closed_does_not_keep_the_next_one_from_starting() -> None:
+    family, address = free_address("127.0.0.1", 0)
+    with bound_to(family, address), bound_to(family, address, listens=True) as listener:
+        listener.listen()
+        with socket.create_connection(address) as client:
+            accepted, _ = listener.accept()
+            accepted.close()
+            assert client.recv(1) == b""  # the service closed first: its side waits a minute in TIME_WAIT
+    assert free_address(*address) == (family, address)
+    with bound_to(family, address), bound_to(family, address, listens=True) as again:
+        again.listen()
+
+
+def test_the_address_is_kept_while_no_worker_listens() -> None:
+    family, address = free_address("127.0.0.1", 0)
+    with bound_to(family, address), pytest.raises(OSError, match="cannot listen"):
+        free_address(*address)
+
+
+def test_an_address_where_somebody_listens_is_refused() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(OSError, match=rf"cannot listen on 127.0.0.1:{port} .*FACESERVE_PORT"):
+            free_address("127.0.0.1", port)
