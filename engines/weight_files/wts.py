@@ -50,8 +50,8 @@ def read(source: Source) -> dict[str, NDArray[Any]]:
 def _numbers(text: bytes, start: int, count: int) -> NDArray[np.float32]:
     words = np.zeros(count, np.uint32)
     if count:
-        digits = np.ndarray((count, DIGITS), np.uint8, text, start, (WIDTH, 1))
-        spaces = np.ndarray(count - 1, np.uint8, text, start + DIGITS, WIDTH)
+        digits: NDArray[np.uint8] = np.ndarray((count, DIGITS), np.uint8, text, start, (WIDTH, 1))
+        spaces: NDArray[np.uint8] = np.ndarray(count - 1, np.uint8, text, start + DIGITS, WIDTH)
         if not np.all(spaces == SPACE):
             raise ModelError("is damaged: its numbers are not of eight digits and a space each")
         for column in range(DIGITS):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 
 from app.defaults import plausible
 from app.errors import FaceNotDetectedError
@@ -20,13 +23,13 @@ from engines.geometry.align import ARCFACE_112, align
 POINTS = st.floats(-1e4, 1e4, width=32)
 
 
-def detections(landmarks: np.ndarray) -> Detections:
+def detections(landmarks: NDArray[np.floating[Any]]) -> Detections:
     boxes = np.tile(np.array([10, 10, 90, 90], np.float32), (len(landmarks), 1))
     return Detections(boxes, np.linspace(0.9, 0.8, len(landmarks), dtype=np.float32), landmarks.astype(np.float32))
 
 
 @given(arrays.arrays(np.float32, (3, 5, 2), elements=POINTS, fill=st.nothing()))
-def test_what_stays_can_be_aligned(landmarks: np.ndarray) -> None:
+def test_what_stays_can_be_aligned(landmarks: NDArray[np.floating[Any]]) -> None:
     for kept in plausible(detections(landmarks)).landmarks:
         assert align(np.zeros((8, 8, 3), np.uint8), kept).shape == (112, 112, 3)
 

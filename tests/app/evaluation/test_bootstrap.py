@@ -30,7 +30,7 @@ def test_replicates_and_seeds_differ() -> None:
 
 
 def test_the_interval_is_the_middle_95_percent() -> None:
-    found = Interval.of(50.0, np.arange(101.0))
+    found = Interval.of(50.0, np.arange(101, dtype=np.float64))
     assert (found.value, found.low, found.high) == (50.0, 2.5, 97.5)
 
 

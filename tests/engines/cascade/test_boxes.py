@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from engines.cascade.boxes import moved, nms_by_group, nms_of_smaller, squared, windows
 from engines.cascade.crops import cut
@@ -22,7 +23,7 @@ boxes_st = st.lists(
 )
 
 
-def split(drawn: list[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
+def split(drawn: list[tuple[int, ...]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     table = np.array(drawn, np.float32).reshape(-1, 5)
     return np.concatenate([table[:, :2], table[:, :2] + table[:, 2:4]], axis=1), table[:, 4] / np.float32(1000)
 

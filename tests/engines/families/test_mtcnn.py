@@ -28,6 +28,13 @@ SIZE = (40, 60)
 PARTS = ("pnet", "rnet", "onet")
 
 
+def windowed(x: Array, shape: tuple[int, ...]) -> Array:
+    """(n, y, x, c, h, w) every window of that shape, one apart."""
+    # NumPy 2.2's stubs know one axis only.
+    windows: Array = sliding_window_view(x, shape, axis=(1, 2))  # type: ignore[call-overload,unused-ignore]
+    return windows
+
+
 class Twin:
     """The networks as their papers and first implementations have them, NHWC in float64: slow and plain.
 
@@ -40,7 +47,7 @@ class Twin:
 
     def conv(self, x: Array, layer: str) -> Array:
         kernel = self.weights(layer, "kernel")
-        windows = sliding_window_view(x, kernel.shape[:2], axis=(1, 2))
+        windows = windowed(x, kernel.shape[:2])
         sums: Array = np.einsum("nyxchw,hwco->nyxo", windows, kernel)
         return sums + self.weights(layer, "bias")
 
@@ -56,7 +63,7 @@ class Twin:
         """Windows of `side`, two apart, the last of which may reach over the edge."""
         over = [(side - size) % 2 if size >= side else side - size for size in x.shape[1:3]]
         padded = np.pad(x, [(0, 0), (0, over[0]), (0, over[1]), (0, 0)], constant_values=-np.inf)
-        most: Array = sliding_window_view(padded, (side, side), axis=(1, 2))[:, ::2, ::2].max(axis=(-1, -2))
+        most: Array = windowed(padded, (side, side))[:, ::2, ::2].max(axis=(-1, -2))
         return most
 
     def dense(self, x: Array, layer: str) -> Array:

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from engines.families.prelu import pool_before_prelu, prelu_as_relu
@@ -47,7 +48,7 @@ def network(slopes: tuple[float, ...], *, read_twice: bool = False) -> ModelProt
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def answer(model: ModelProto) -> np.ndarray:
+def answer(model: ModelProto) -> NDArray[np.float32]:
     images = np.random.default_rng(1).normal(size=(3, 3, 12, 15)).astype(np.float32)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(["y"], {"x": images})[0])

@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 90, 70
 def span(low: np.float32, high: np.float32, margin: int, crop: int, image: int) -> slice:
     """facenet-pytorch's: the margin is told in px of the crop; half of it is on either side."""
     widened = margin * (high - low) / (crop - margin)
-    return slice(int(max(low - widened / 2, 0)), int(min(high + widened / 2, image)))
+    return slice(int(max(float(low - widened / 2), 0)), int(min(float(high + widened / 2), image)))
 
 
 @st.composite

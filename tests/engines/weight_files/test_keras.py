@@ -6,21 +6,23 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engines import weight_files
 from engines.base import ModelError, RuntimeMissingError
 from engines.weight_files import WeightFile
 from tests.engines.weight_files.writing import keras
 
-ARRAYS = {
+ARRAYS: dict[str, NDArray[Any]] = {
     "conv1/conv1/bias:0": np.arange(4, dtype=">f4"),
     "conv1/conv1/kernel:0": np.arange(36, dtype=np.float32).reshape(3, 3, 1, 4),
     "norm/half": np.arange(3, dtype=np.float16),
-    "norm/seen": np.int64(5),
+    "norm/seen": np.array(5),
     "norm/seed": np.arange(2, dtype=np.uint32),
     "norm/wide": np.arange(2, dtype=np.float64),
 }

@@ -129,8 +129,8 @@ def test_values_are_as_they_were_even_nan(write: Write, tmp_path: Path) -> None:
 def test_the_state_dict_in_a_checkpoint_is_found(write: Write, tmp_path: Path) -> None:
     state = StateDict({"conv.weight": tensor(np.ones((2, 2), np.float32))})
     moments = {"state": {0: {"exp_avg": tensor(np.zeros(3))}}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.999)}]}
-    checkpoint = {"epoch": 3, "net": state, "optimizer": moments, "best": tensor(np.float64(0.98)), "note": None}
-    checkpoint |= {"metrics": {"loss": tensor(np.float64(0.1)), "seen": tensor(np.int64(9))}}
+    checkpoint = {"epoch": 3, "net": state, "optimizer": moments, "best": tensor(np.array(0.98)), "note": None}
+    checkpoint |= {"metrics": {"loss": tensor(np.array(0.1)), "seen": tensor(np.array(9))}}
     assert list(read(tmp_path, write(checkpoint)).arrays) == ["conv.weight"]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.io import savemat
 
 from app.evaluation.detection.wider import judged, normalised, overlap, protocol
@@ -155,7 +156,7 @@ def test_the_files_as_they_are_read(tmp_path: Path) -> None:
 
 
 def test_a_subset_without_faces_has_no_figure() -> None:
-    none = {subset: np.zeros(1, np.bool_) for subset in SUBSETS}
+    none: dict[str, NDArray[np.bool_]] = {subset: np.zeros(1, np.bool_) for subset in SUBSETS}
     told = protocol({"e/a.jpg": TrueFaces(np.array([[0.0, 0, 9, 9]]), none)}, {"e/a.jpg": detections()})
     assert told["easy"] == {"faces": 0, "ap": None}
 

@@ -36,7 +36,7 @@ def slowly(impostors: Impostors, threshold: float, weights: NDArray[np.float32] 
             a, b = impostors.person[i], impostors.person[j]
             if a != b:
                 total += weigh[a] * weigh[b]
-                cosine = np.float64(impostors.embeddings[i : i + 1] @ impostors.embeddings[j : j + 1].T)[0, 0]
+                cosine = float((impostors.embeddings[i : i + 1] @ impostors.embeddings[j : j + 1].T)[0, 0])
                 passed += weigh[a] * weigh[b] * (np.clip(cosine, -1, 1) >= threshold)
     return passed, total
 
