@@ -100,7 +100,8 @@ def _iou(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.
 def _alone(side: str, found: _Candidates, matched: NDArray[np.intp], least: float) -> list[Json]:
     """What this side lets through and the other does not."""
     return [
-        _told(found, each) | {"side": side} for each in np.setdiff1d(np.flatnonzero(found.scores >= least), matched)
+        _told(found, int(each)) | {"side": side}
+        for each in np.setdiff1d(np.flatnonzero(found.scores >= least), matched)
     ]
 
 
@@ -124,4 +125,4 @@ def _told(found: _Candidates, each: int) -> Json:
 def _summary(values: NDArray[np.float64], worst: str) -> Json:
     if not values.size:
         return {worst: None, "mean": None}
-    return {worst: float(values.min() if worst == "min" else values.max()), "mean": float(values.mean())}
+    return {worst: float(np.min(values) if worst == "min" else np.max(values)), "mean": float(np.mean(values))}

@@ -73,7 +73,7 @@ def _cosines(faces: Embeddings, enrolled: Embeddings) -> NDArray[np.float32]:
 
 
 def _best(cosines: NDArray[np.float32]) -> int | None:
-    return int(cosines.argmax()) if len(cosines) else None
+    return int(np.argmax(cosines)) if len(cosines) else None
 
 
 def _at(cosines: NDArray[np.float32], face: int | None) -> float:

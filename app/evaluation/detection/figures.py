@@ -114,7 +114,7 @@ def _mean(counts: Floats, replicates: int) -> Interval:
 def _best_f1(curve: Curve) -> Json | None:
     if not len(curve.scores):
         return None
-    best = int(curve.f1.argmax())
+    best = int(np.argmax(curve.f1))
     names = ("scores", "precision", "recall", "f1")
     return {name.removesuffix("s"): float(getattr(curve, name)[best]) for name in names}
 

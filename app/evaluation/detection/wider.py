@@ -46,7 +46,7 @@ def protocol(truth: Mapping[str, TrueFaces], found: Mapping[str, Detections | No
 def normalised(scores: list[Floats]) -> list[Floats]:
     """The scores of all photos, the least of the whole set to 0 and the highest to 1; all to 1 where they are equal."""
     every = np.concatenate(scores) if scores else np.empty(0)
-    least, highest = (float(every.min()), float(every.max())) if every.size else (0.0, 0.0)
+    least, highest = (float(np.min(every)), float(np.max(every))) if every.size else (0.0, 0.0)
     if least == highest:
         return [np.ones_like(each) for each in scores]
     return [(each - least) / (highest - least) for each in scores]

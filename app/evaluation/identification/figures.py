@@ -157,7 +157,7 @@ def _line(found: Searched, share: float) -> float | None:
     if found.mated.all():
         return None
     thresholds = _candidates(found)
-    return float(thresholds[(_fpir(found, thresholds) <= share).argmax()])
+    return float(thresholds[np.argmax(_fpir(found, thresholds) <= share)])
 
 
 def _recommended(rates: Rates, thresholds: Thresholds) -> Json:

@@ -53,7 +53,7 @@ def accuracy(pairs: Pairs, scores: Floats, choose_on: Scored | None = None) -> A
         told = [_right(scores[part], pairs.same[part], chosen) for part in parts]
         return Accuracy(tuple(told), (chosen,) * len(told), choose_on.name)
     fold = pairs.fold if pairs.folds > 1 else _dealt(pairs.same)
-    parts = [fold == which for which in range(int(fold.max()) + 1)]
+    parts = [fold == which for which in range(int(np.max(fold)) + 1)]
     thresholds = [best_threshold(scores[~part], pairs.same[~part]) for part in parts]
     told = [_right(scores[part], pairs.same[part], t) for part, t in zip(parts, thresholds, strict=True)]
     return Accuracy(tuple(told), tuple(thresholds), OTHER_FOLDS if pairs.folds > 1 else DEALT)

@@ -101,7 +101,7 @@ def corners(roc: Roc, most: int = 500) -> NDArray[np.intp]:
     places = np.concatenate([[0], np.flatnonzero(turns) + 1, [len(far) - 1]])
     if len(places) <= most:
         return np.asarray(places, np.intp)
-    least = float(far[far > 0].min())
+    least = float(np.min(far[far > 0]))
     grid = np.geomspace(least, 1, most - 2)
     nearest = np.searchsorted(far[places], grid * (1 + 1e-12), side="right") - 1
     return np.asarray(places[np.unique(np.concatenate([[0], nearest, [len(places) - 1]]))], np.intp)

@@ -55,7 +55,7 @@ class FarTable:
         passing = impostors.passing()
         shares = passing / impostors.pairs
         reached = [far for far in FARS if shares[-1] <= far]
-        thresholds = [float(GRID[(shares <= far).argmax()]) for far in reached]
+        thresholds = [float(GRID[np.argmax(shares <= far)]) for far in reached]
         found = found_at(impostors, thresholds, replicates, passing)
         rows = tuple(Row(*row) for row in zip(reached, thresholds, found, strict=True))
         return FarTable(impostors.people, len(impostors.person), impostors.pairs, rows, passing)

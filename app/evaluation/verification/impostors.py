@@ -52,7 +52,7 @@ class Impostors:
 
     @property
     def people(self) -> int:
-        return int(self.person.max(initial=-1)) + 1
+        return int(np.max(self.person, initial=-1)) + 1
 
     @property
     def pairs(self) -> int:

@@ -31,7 +31,7 @@ class Pairs:
 
     @property
     def folds(self) -> int:
-        return int(self.fold.max(initial=-1)) + 1
+        return int(np.max(self.fold, initial=-1)) + 1
 
 
 @dataclass(frozen=True, slots=True)

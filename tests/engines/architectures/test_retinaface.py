@@ -94,7 +94,7 @@ def test_both_files_of_a_network_are_imported_alike(upstream: Path, shared: Path
     images = np.concatenate(photos)
     expected, found = (run(graphs.load(spec.files[0].path), images) for spec in (other, one))
     faces = expected["scores"] > 0.5
-    assert faces.sum(axis=1).min() > 2
+    assert np.min(faces.sum(axis=1)) > 2
     np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-4)
     for name in ("boxes", "landmarks"):
         np.testing.assert_allclose(found[name][faces], expected[name][faces], atol=0.02)

@@ -71,8 +71,8 @@ def test_a_level_shows_the_whole_picture() -> None:
     for level in found.levels:
         shown = canvas[level.top : level.top + level.height, level.left : level.left + level.width].astype(int)
         reach = 255 / min(level.height, level.width) + 3
-        assert abs(shown[:, :, 0] - np.linspace(0, 255, level.width)).max() <= reach
-        assert abs(shown[:, :, 1] - np.linspace(0, 255, level.height)[:, None]).max() <= reach
+        assert np.max(abs(shown[:, :, 0] - np.linspace(0, 255, level.width))) <= reach
+        assert np.max(abs(shown[:, :, 1] - np.linspace(0, 255, level.height)[:, None])) <= reach
         assert (shown[:, :, 2] == 7).all()
     outside = canvas.sum(axis=2) == 0
     assert outside.sum() >= canvas[:, :, 0].size - sum(level.height * level.width for level in found.levels)
