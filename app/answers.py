@@ -51,10 +51,20 @@ class MatchedIdentity(Answer):
     metadata: dict[str, JsonValue]
 
 
+class Decision(Answer):
+    """What a `min_margin` led to."""
+
+    identity: str | None = Field(description="null: nobody of those searched, or ambiguous")
+    margin: float | None = Field(description="how far the second identity is behind; null: nobody found, or no second")
+    ambiguous: bool = Field(description="the second is too near for the best to be named; both may be among `matches`")
+
+
 class RecognizedFace(DetectedFace):
-    identity: str | None = Field(description="null: nobody of this collection")
+    identity: str | None = Field(description="null: nobody of this collection, or ambiguous")
     similarity: float | None
     matches: list[MatchedIdentity]
+    margin: float | None = Field(None, description="given with `min_margin`: how far the second identity is behind")
+    ambiguous: bool | None = Field(None, description="given with `min_margin`: the second is nearer than that")
 
 
 class EmbeddedFace(Answer):
@@ -112,6 +122,7 @@ class DetectAnswer(ImageAnswer):
 class RecognizeAnswer(ImageAnswer, Threshold):
     request_id: str
     collection: str
+    min_margin: float | None = Field(None, description="as asked for")
     faces: list[RecognizedFace]
 
 
@@ -131,16 +142,30 @@ class VerifyAnswer(Threshold):
     timings_ms: Timings
 
 
+class FieldError(Answer):
+    field: str
+    message: str
+
+
 class Rejected(Answer):
     index: int
     code: str
     detail: str
+    errors: list[FieldError] | None = Field(None, description="each limit of the quality filter that was missed")
 
 
 class EnrolledFace(Answer):
     index: int = Field(description="which of the images")
     face_id: str
     duplicate_of: str | None = Field(None, description="this very picture was enrolled before, as this face")
+
+
+class EnrollWarning(Answer):
+    """Something to look at; the enrolment is done all the same."""
+
+    code: Literal["similar_identity"]
+    identity: str = Field(description="somebody else of the collection whose faces are as similar as one person's")
+    similarity: float
 
 
 class EnrollAnswer(Answer):
@@ -152,6 +177,9 @@ class EnrollAnswer(Answer):
     faces: list[EnrolledFace]
     duplicate_of: str | None = Field(None, description="set when nothing was new: the first such face")
     rejected: list[Rejected]
+    warnings: list[EnrollWarning] | None = Field(
+        None, description="null: not looked for, being turned off or a repeated request's earlier answer"
+    )
 
 
 class StoredFace(Answer):
@@ -185,6 +213,11 @@ class CollectionAnswer(Answer):
     created_at: str
     identities: int
     faces: int
+    scoring: Literal["max", "mean"] = Field(
+        description="similarity to the best of an identity's faces, or to their mean"
+    )
+    max_identities: int | None
+    max_faces: int | None = Field(description="of an identity")
 
 
 class CollectionList(Answer):
@@ -195,11 +228,8 @@ class SearchAnswer(Threshold):
     request_id: str
     collection: str
     results: list[list[MatchedIdentity]]
-
-
-class FieldError(Answer):
-    field: str
-    message: str
+    min_margin: float | None = Field(None, description="as asked for")
+    decisions: list[Decision] | None = Field(None, description="given with `min_margin`: one for each embedding")
 
 
 class Problem(Answer):

@@ -109,6 +109,7 @@ def _defaults(settings: Settings, pair: Pair) -> Defaults:
         min_score=least_score(settings, pair.detector),
         small_scale=settings.small_scale,
         keep_crops=settings.keep_crops,
+        warn_similar=settings.warn_similar,
     )
 
 
@@ -124,7 +125,11 @@ def least_score(settings: Settings, detector: ModelSpec) -> float:
 
 def open_gallery(settings: Settings) -> Gallery:
     """The gallery in the data folder, made if need be; the caller closes it."""
-    return Gallery(settings.data_dir / "gallery", idempotency_ttl_s=3600 * settings.idempotency_ttl_h)
+    return Gallery(
+        settings.data_dir / "gallery",
+        idempotency_ttl_s=3600 * settings.idempotency_ttl_h,
+        searches_at_once=settings.concurrency,
+    )
 
 
 def _ensure_default(gallery: Gallery, embedder: str, dimension: int) -> None:

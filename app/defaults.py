@@ -20,6 +20,7 @@ class Defaults:
     min_score: float
     small_scale: bool
     keep_crops: bool
+    warn_similar: bool = True
 
     def choice(self, options: FaceOptions) -> FaceChoice:
         """Which faces the request wants."""

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.errors import FaceNotDetectedError, LandmarksMissingError, LowQualityError, MultipleFacesError, kind_of
-from app.present import Json, crop_png, quality_json
+from app.errors import (
+    FaceNotDetectedError,
+    LandmarksMissingError,
+    LowQualityError,
+    MultipleFacesError,
+    ServiceError,
+    kind_of,
+)
+from app.present import FRACTION_DIGITS, Json, crop_png, quality_json
 from app.schemas import EnrollOptions, QualityFilter
 from engines.base import Image
 from engines.quality import Quality
 from gallery.gallery import Gallery
-from gallery.types import Enrolment, Idempotency, NewFace
+from gallery.types import Enrolment, GalleryError, Idempotency, Match, NewFace
+
+Lookalikes = Callable[[str, Enrolment, Sequence[NewFace]], list[Match] | None]
+log = logging.getLogger("faceserve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +56,32 @@ def refuse_unless_one(faces: int) -> None:
         raise MultipleFacesError(f"{faces} faces were found: send a picture of one person, or set `max_faces` to 1")
 
 
-def refuse_low_quality(quality: Quality, limits: QualityFilter | None) -> None:
-    """Raises LowQualityError naming every limit that the face misses; LandmarksMissingError for a pose limit where the
-    pose is not known."""
+def refuse_low_quality(quality: Quality, detection_score: float, limits: QualityFilter | None) -> None:
+    """Raises LowQualityError naming every limit that the face misses, each in `errors` too; LandmarksMissingError for a
+    pose limit where the pose is not known. `detection_score` is the detector's, 0..1."""
     if limits is None:
         return
-    lows = (("score", limits.min_score), ("sharpness", limits.min_sharpness), ("size_px", limits.min_size_px))
-    highs = (("yaw", limits.max_yaw), ("pitch", limits.max_pitch), ("roll", limits.max_roll))
     measured = {name: value for name, value in asdict(quality).items() if value is not None}
-    unknown = [f"max_{name}" for name, limit in highs if name not in measured and limit < 180]
+    measured["detection_score"] = detection_score
+    lows = {name: getattr(limits, f"min_{name}") for name in ("score", "detection_score", "sharpness", "size_px")}
+    highs = {name: getattr(limits, f"max_{name}") for name in ("yaw", "pitch", "roll")}
+    unknown = [f"max_{name}" for name, limit in highs.items() if name not in measured and limit < 180]
     if unknown:
         raise LandmarksMissingError(
             f"the detector finds no landmarks to tell a pose by: leave out {', '.join(unknown)}"
         )
-    misses = [f"{name} {measured[name]:.3g} < {limit:g}" for name, limit in lows if measured[name] < limit]
-    misses += [
-        f"|{name}| {abs(measured[name]):.3g} > {limit:g}" for name, limit in highs if abs(measured.get(name, 0)) > limit
-    ]
+    misses = {
+        f"min_{name}": f"{name} {measured[name]:.3g} < {limit:g}"
+        for name, limit in lows.items()
+        if measured[name] < limit
+    } | {
+        f"max_{name}": f"|{name}| {abs(measured[name]):.3g} > {limit:g}"
+        for name, limit in highs.items()
+        if abs(measured.get(name, 0)) > limit
+    }
     if misses:
-        raise LowQualityError("the face misses the quality filter: " + ", ".join(misses))
+        errors = [{"field": f"quality_filter.{limit}", "message": message} for limit, message in misses.items()]
+        raise LowQualityError("the face misses the quality filter: " + ", ".join(misses.values()), errors=errors)
 
 
 def new_face(data: bytes, embedding: NDArray[np.float32], quality: Quality, crop: Image | None) -> NewFace:
@@ -75,27 +93,59 @@ def new_face(data: bytes, embedding: NDArray[np.float32], quality: Quality, crop
     )
 
 
-def enroll(gallery: Gallery, request: Request, idempotency: tuple[str, str] | None) -> bytes:
-    """Writes the faces and returns the JSON answer, both or neither. See FaceService.enroll."""
+def enroll(
+    gallery: Gallery, request: Request, idempotency: tuple[str, str] | None, lookalikes: Lookalikes | None
+) -> bytes:
+    """Writes the faces and returns the JSON answer, both or neither. See FaceService.enroll.
+
+    `lookalikes` finds whom to warn of; None looks for nobody.
+    """
     for _, error in request.rejected:
         if not request.faces or not kind_of(error).told:
             raise error
     options = request.options
     where, faces = (options.collection, options.identity), [face for _, face in request.faces]
+    if idempotency is None:
+        done = gallery.enroll(*where, faces, embedder=request.embedder, metadata=options.metadata)
+        return orjson.dumps(_answer(request, done) | {"warnings": _warnings(request, done, lookalikes)})
+    fresh: list[Enrolment] = []
 
     def render(done: Enrolment) -> bytes:
-        return orjson.dumps(_answer(request, done))
+        # What is kept goes with its own identity, and so must name no other. Repeated, it says nothing of warnings.
+        fresh.append(done)
+        return orjson.dumps(_answer(request, done) | {"warnings": None})
 
-    if idempotency is None:
-        return render(gallery.enroll(*where, faces, embedder=request.embedder, metadata=options.metadata))
     once = Idempotency(*idempotency, render=render)
-    return gallery.enroll_once(*where, faces, embedder=request.embedder, metadata=options.metadata, idempotency=once)
+    answer = gallery.enroll_once(*where, faces, embedder=request.embedder, metadata=options.metadata, idempotency=once)
+    if not fresh:
+        return answer
+    return orjson.dumps(orjson.loads(answer) | {"warnings": _warnings(request, fresh[0], lookalikes)})
+
+
+def _warnings(request: Request, done: Enrolment, lookalikes: Lookalikes | None) -> list[Json] | None:
+    """After the enrolment, so that of two at once the later one sees the earlier; None where nobody looked."""
+    if lookalikes is None:
+        return None
+    try:
+        found = lookalikes(request.options.collection, done, [face for _, face in request.faces])
+    except GalleryError as error:  # the faces are enrolled, and to say otherwise would be worse than not to warn
+        log.warning("request %s was enrolled, but not compared with others: %s", request.request_id, error)
+        return None
+    if found is None:
+        return None
+    return [
+        {
+            "code": "similar_identity",
+            "identity": match.identity,
+            "similarity": round(match.similarity, FRACTION_DIGITS),
+        }
+        for match in found
+    ]
 
 
 def _answer(request: Request, done: Enrolment) -> Json:
     stored = [(index, face) for (index, _), face in zip(request.faces, done.faces, strict=True)]
     fresh = [face.face_id for _, face in stored if face.duplicate_of is None]
-    rejected = [(index, error, kind_of(error)) for index, error in request.rejected]
     return {
         "request_id": request.request_id,
         "identity": done.identity,
@@ -106,5 +156,10 @@ def _answer(request: Request, done: Enrolment) -> Json:
             {"index": index, "face_id": face.face_id, "duplicate_of": face.duplicate_of} for index, face in stored
         ],
         "duplicate_of": None if fresh else stored[0][1].duplicate_of,
-        "rejected": [{"index": index, "code": kind.code, "detail": str(error)} for index, error, kind in rejected],
+        "rejected": [_rejection(index, error) for index, error in request.rejected],
     }
+
+
+def _rejection(index: int, error: Exception) -> Json:
+    errors = {"errors": error.errors} if isinstance(error, ServiceError) and error.errors else {}
+    return {"index": index, "code": kind_of(error).code, "detail": str(error)} | errors

@@ -26,17 +26,30 @@ def bodies(dimension: int) -> dict[tuple[str, str], dict[str, Json]]:
         ("post", "/recognize"): {
             "one image": {"image": face},
             "with options": {"image": face, "threshold": 0.35, "top_k": 3, "face_selection": "largest"},
+            "among some": {"image": face, "filter": {"team": ["blue", "red"]}},
+            "only if sure": {"image": face, "min_margin": 0.05},
         },
         ("post", "/embed"): {"as base64": {"image": face, "encoding": "base64"}, "as numbers": {"image": face}},
         ("post", "/verify"): {"two images": {"image": face, "reference": face}},
         ("post", "/annotate"): {"as PNG": {"image": face, "format": "png"}},
         ("post", "/gallery"): {
             "enrol": {"identity": IDENTITY, "image": face, "metadata": {"team": "blue"}},
-            "only a good face": {"identity": IDENTITY, "image": face, "quality_filter": {"min_score": 0.5}},
+            "only a good face": {
+                "identity": IDENTITY,
+                "image": face,
+                "quality_filter": {"min_detection_score": 0.9, "min_sharpness": 0.2, "max_yaw": 45},
+            },
+            "without a look at others": {"identity": IDENTITY, "image": face, "warn_similar": False},
         },
         ("patch", "/gallery/{identity}"): {"new metadata": {"metadata": {"team": "red"}}},
-        ("post", "/gallery:search"): {"one embedding": {"embeddings": [vector], "threshold": 0.4}},
-        ("post", "/collections"): {"create": {"name": "visitors"}},
+        ("post", "/gallery:search"): {
+            "one embedding": {"embeddings": [vector], "threshold": 0.4},
+            "among some": {"embeddings": [vector], "filter": {"team": "blue"}, "top_k": 3, "min_margin": 0.05},
+        },
+        ("post", "/collections"): {
+            "create": {"name": "visitors"},
+            "by the mean": {"name": "staff", "scoring": "mean", "max_faces": 20},
+        },
     }
 
 

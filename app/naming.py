@@ -10,10 +10,13 @@ import numpy as np
 from app.embedders import Embedders
 from app.errors import InvalidRequestError
 from app.images import decode_base64
+from app.margins import Candidates, weighed
 from app.pipeline import Embeddings
+from app.schemas import NamingOptions
 from engines.thresholds import Choice, Thresholds
+from gallery.filters import Filter
 from gallery.gallery import Gallery
-from gallery.types import Match
+from gallery.types import Enrolment, Match, NewFace
 
 
 class Naming:
@@ -36,24 +39,46 @@ class Naming:
             warning=None,
         )
 
-    def search(
-        self, collection: str, embeddings: Embeddings, top_k: int, threshold: float | None
-    ) -> tuple[Choice, list[list[Match]]]:
-        """The 1:N line and, for each of the (n, D) embeddings, the identities above it, best first.
+    def search(self, options: NamingOptions, embeddings: Embeddings, top_k: int) -> tuple[Choice, list[Candidates]]:
+        """The 1:N line and, for each of the (n, D) embeddings, who stands above it.
 
-        The line is the client's, or the one that the model recommends for as many identities as are searched.
+        The line is the client's, or the one that the model recommends for as many identities as are searched: all, or
+        those that the filter lets pass. Raises the gallery's errors.
         """
         lines: list[Choice] = []
+        margin = options.min_margin
 
         def draw(identities: int) -> float:
-            lines.append(self._thresholds().for_gallery(identities) if threshold is None else _asked_for(threshold))
-            return lines[0].threshold
+            asked = options.threshold
+            lines.append(self._thresholds().for_gallery(identities) if asked is None else _asked_for(asked))
+            return lines[0].threshold if margin is None else -1  # whoever is second counts, however far below
 
         with self._embedders.naming():
             found = self._gallery.search(
-                collection, embeddings, embedder=self._embedder.digest, top_k=top_k, threshold=draw
+                options.collection,
+                embeddings,
+                embedder=self._embedder.digest,
+                top_k=top_k if margin is None else max(top_k, 2),
+                threshold=draw,
+                chosen=None if options.filter is None else Filter.of(options.filter),
             )
-        return lines[0], found
+        if margin is None:
+            return lines[0], [Candidates(matches) for matches in found]
+        return lines[0], [weighed(matches, lines[0].threshold, top_k, margin) for matches in found]
+
+    def lookalikes(self, collection: str, enrolled: Enrolment, faces: Sequence[NewFace]) -> list[Match] | None:
+        """Others whose faces are as similar to those just enrolled as one person's; None where the model does not say
+        how similar that is. Raises the gallery's errors."""
+        if self._embedder.thresholds is None:
+            return None
+        thresholds = self._embedder.thresholds
+        return self._gallery.lookalikes(
+            collection,
+            enrolled,
+            faces,
+            embedder=self._embedder.digest,
+            threshold=lambda identities: thresholds.for_gallery(identities).threshold,
+        )
 
     def similarity(self, collection: str, identity: str, embedding: Any) -> tuple[float, str]:
         """The best cosine to the identity's faces, and that face's id."""

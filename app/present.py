@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pybase64
 
+from app.margins import Candidates
+from app.schemas import NamingOptions
 from engines.base import Image
 from engines.crops import Crops
 from engines.detector import Detections
@@ -94,11 +96,28 @@ def match_json(match: Match) -> Json:
     }
 
 
-def named_json(matches: Sequence[Match]) -> Json:
-    """`identity` and `similarity` of the best match, null for nobody, and all matches."""
-    found = [match_json(match) for match in matches]
-    best = found[0] if found else {"identity": None, "similarity": None}
-    return {"identity": best["identity"], "similarity": best["similarity"], "matches": found}
+def named_json(found: Candidates, min_margin: float | None) -> Json:
+    """`identity` and `similarity` of who is named, null for nobody, all matches, and what the margin said."""
+    best = {"identity": None, "similarity": None} if found.named is None else match_json(found.named)
+    named = {"identity": best["identity"], "similarity": best["similarity"]}
+    margin = {} if min_margin is None else margin_json(found)
+    return named | {"matches": [match_json(match) for match in found.matches]} | margin
+
+
+def decision_json(found: Candidates) -> Json:
+    """Who is named, and what the margin said."""
+    return {"identity": found.named.identity if found.named else None} | margin_json(found)
+
+
+def margin_json(found: Candidates) -> Json:
+    margin = None if found.margin is None else round(found.margin, FRACTION_DIGITS)
+    return {"margin": margin, "ambiguous": found.ambiguous}
+
+
+def asked_json(options: NamingOptions) -> Json:
+    """Where was searched, and the margin where one was asked for."""
+    margin = {} if options.min_margin is None else {"min_margin": options.min_margin}
+    return {"collection": options.collection} | margin
 
 
 def threshold_json(choice: Choice) -> Json:

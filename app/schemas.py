@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 Extra = Literal["landmarks", "quality", "crop"]
 Similarity = Annotated[FiniteFloat, Field(ge=-1, le=1)]
 Probability = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Base64 = Annotated[str, Field(description="base64, with or without a `data:` prefix", examples=[])]
 METADATA_BYTES = 16_384
+FilterValue = StrictStr | StrictBool | StrictInt | FiniteFloat | None
+MetadataFilter = dict[str, FilterValue | Annotated[list[FilterValue], Field(min_length=1, max_length=100)]]
 
 
 class Options(BaseModel):
@@ -33,9 +46,25 @@ class DetectOptions(FaceOptions):
     return_: tuple[Extra, ...] = Field(("landmarks",), alias="return", description="what each face carries")
 
 
-class RecognizeOptions(DetectOptions):
+class NamingOptions(Options):
+    """Among whom a face is searched, and when somebody is named."""
+
     collection: str = Field("default", description="the collection to search")
     threshold: Similarity | None = Field(None, description="cosine below which a face is nobody (default: by FAR)")
+    filter: MetadataFilter | None = Field(
+        None,
+        min_length=1,
+        max_length=16,
+        description="search only identities whose metadata has these values under these keys of its top level; a list "
+        "means any of its values",
+        examples=[{"department": "sales"}, {"department": ["sales", "support"], "active": True}],
+    )
+    min_margin: FiniteFloat | None = Field(
+        None, ge=0, le=2, description="name the best identity only if its cosine beats the second's by this much"
+    )
+
+
+class RecognizeOptions(DetectOptions, NamingOptions):
     top_k: int = Field(1, ge=1, le=100, description="most identities a face")
     face_selection: Literal["all", "largest"] = Field("all", description="which faces to recognise")
 
@@ -51,22 +80,21 @@ class VerifyOptions(FaceOptions):
     threshold: Similarity | None = Field(None, description="cosine from which it is a match (default: the model's)")
 
 
-class AnnotateOptions(FaceOptions):
+class AnnotateOptions(FaceOptions, NamingOptions):
     recognize: bool = Field(True, description="write names, from `collection`")
-    collection: str = Field("default", description="the collection to search")
-    threshold: Similarity | None = Field(None, description="cosine below which a face is nobody (default: by FAR)")
     format: Literal["jpeg", "png"] = Field("jpeg", description="the answer's format")
 
 
 class QualityFilter(Options):
-    """Least quality of a face to enrol; a pose limit is in degrees, either way."""
+    """Least quality of a face to enrol; what misses it is refused as `low_quality`, every limit missed in `errors`."""
 
-    min_score: Probability = 0.0
+    min_score: Probability = Field(0.0, description="quality's score: the worst of the traits below, but for roll")
+    min_detection_score: Probability = Field(0.0, description="the detector's score")
     min_sharpness: Probability = 0.0
-    min_size_px: int = Field(0, ge=0)
-    max_yaw: float = Field(180, ge=0, le=180)
-    max_pitch: float = Field(180, ge=0, le=180)
-    max_roll: float = Field(180, ge=0, le=180)
+    min_size_px: int = Field(0, ge=0, description="the box's shorter side")
+    max_yaw: float = Field(180, ge=0, le=180, description="degrees, either way")
+    max_pitch: float = Field(180, ge=0, le=180, description="degrees, either way")
+    max_roll: float = Field(180, ge=0, le=180, description="degrees, either way")
 
 
 def _within_limit(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -83,6 +111,9 @@ class EnrollOptions(FaceOptions):
     collection: str = Field("default", description="the collection to enrol into")
     metadata: Metadata | None = Field(None, description="kept with the identity, returned with its matches")
     quality_filter: QualityFilter | None = Field(None, description="refuse faces below this quality")
+    warn_similar: bool | None = Field(
+        None, description="name others whose faces are as similar as one person's (default: the service's setting)"
+    )
 
 
 class ImageField(BaseModel):
@@ -127,13 +158,11 @@ class AnnotateRequest(ImageField, AnnotateOptions): ...
 class EnrollRequest(ImagesField, EnrollOptions): ...
 
 
-class SearchRequest(Options):
+class SearchRequest(NamingOptions):
     """`POST /gallery:search`: ready embeddings, each as a list or as base64 of little-endian float32."""
 
     embeddings: list[list[FiniteFloat] | Base64] = Field(min_length=1, max_length=1000)
-    collection: str = "default"
-    threshold: Similarity | None = None
-    top_k: int = Field(1, ge=1, le=100)
+    top_k: int = Field(1, ge=1, le=100, description="most identities an embedding")
 
 
 class IdentityChange(Options):
@@ -151,6 +180,11 @@ class IdentityChange(Options):
 
 class NewCollection(Options):
     name: str = Field(description="letters, digits, `_`, `.`, `-`; 1 to 64", examples=["visitors"])
+    scoring: Literal["max", "mean"] = Field(
+        "max", description="similarity to an identity: to the best of its faces, or to their mean; for good"
+    )
+    max_identities: int | None = Field(None, ge=1, description="one more is refused as `collection_full`")
+    max_faces: int | None = Field(None, ge=1, description="of an identity; one more is refused as `identity_full`")
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)

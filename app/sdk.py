@@ -9,7 +9,7 @@ with open_pipeline(data_dir="data") as faces:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ from app.schemas import (
     EmbedOptions,
     EnrollOptions,
     RecognizeOptions,
+    SearchRequest,
     VerifyOptions,
 )
 from app.service import FaceService
@@ -51,6 +52,11 @@ class FaceClient:
 
     def embed(self, picture: Picture, **options: Any) -> Json:
         return _identified(self.service.embed(_bytes(picture), EmbedOptions(**options)))
+
+    def search(self, embeddings: Sequence[list[float] | str], **options: Any) -> Json:
+        """The identities nearest to ready embeddings, each a list of numbers or base64 of little-endian float32."""
+        asked = SearchRequest(embeddings=list(embeddings), **options)
+        return {"request_id": new_request_id()} | self.service.search(asked)
 
     def verify(self, picture: Picture, reference: Picture | None = None, **options: Any) -> Json:
         other = None if reference is None else _bytes(reference)

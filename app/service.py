@@ -24,7 +24,9 @@ from app.present import (
     SCORE_DIGITS,
     Json,
     Stopwatch,
+    asked_json,
     crops_base64,
+    decision_json,
     faces_json,
     match_json,
     named_json,
@@ -45,7 +47,7 @@ from engines.base import Image
 from engines.crops import Crops
 from engines.detector import Detections
 from gallery.gallery import Gallery
-from gallery.types import GalleryError, Match, NewFace
+from gallery.types import GalleryError, Match, NewFace, Terms
 
 log = logging.getLogger("faceserve")
 
@@ -90,11 +92,11 @@ class FaceService:
             faces = largest(faces)
         crops, embeddings = self._embedded(image, faces, watch)
         with watch.step("search"):
-            line, matches = self._naming.search(options.collection, embeddings, options.top_k, options.threshold)
+            line, searched = self._naming.search(options, embeddings, options.top_k)
         shown = self._shown(image, faces, crops, options)
-        for face, found in zip(shown, matches, strict=True):
-            face.update(named_json(found))
-        return {"collection": options.collection} | threshold_json(line) | self._answer(image, shown, watch)
+        for face, found in zip(shown, searched, strict=True):
+            face.update(named_json(found, options.min_margin))
+        return asked_json(options) | threshold_json(line) | self._answer(image, shown, watch)
 
     def embed(self, data: bytes, options: EmbedOptions) -> Json:
         """The embeddings of the faces of one image, or of one ready crop (`aligned`)."""
@@ -148,11 +150,12 @@ class FaceService:
         """The image with boxes, landmarks and names drawn on it, and its media type."""
         watch = Stopwatch()
         image, faces = self._seen(data, options, watch)
-        matches: list[list[Match]] = [[] for _ in faces.scores]
+        matches: list[list[Match]] | None = None
         if options.recognize:
             _, embeddings = self._embedded(image, faces, watch)
-            _, matches = self._naming.search(options.collection, embeddings, 1, options.threshold)
-        return annotated(image, faces, matches if options.recognize else None, options.format)
+            searched = self._naming.search(options, embeddings, 1)[1]
+            matches = [[found.named] if found.named else [] for found in searched]
+        return annotated(image, faces, matches, options.format)
 
     def prepare(self, data: bytes, options: EnrollOptions) -> NewFace:
         """The one face of an image, ready to enrol.
@@ -163,7 +166,7 @@ class FaceService:
         enrolment.refuse_unless_one(len(faces))
         crops = self._pipeline.crops(image, faces)
         quality = self._pipeline.qualities(crops, faces)[0]
-        enrolment.refuse_low_quality(quality, options.quality_filter)
+        enrolment.refuse_low_quality(quality, float(faces.scores[0]), options.quality_filter)
         embeddings, _ = self._pipeline.embed(crops)
         return enrolment.new_face(data, embeddings[0], quality, crops[0] if self._defaults.keep_crops else None)
 
@@ -181,8 +184,9 @@ class FaceService:
         exception when nothing is left to enrol, and the gallery's errors.
         """
         request = enrolment.Request(prepared, options, self._embedder.digest, request_id)
+        asked = self._defaults.warn_similar if options.warn_similar is None else options.warn_similar
         with self._embedders.naming():
-            return enrolment.enroll(self.gallery, request, idempotency)
+            return enrolment.enroll(self.gallery, request, idempotency, self._naming.lookalikes if asked else None)
 
     def recall(self, options: EnrollOptions, key: str, fingerprint: str) -> bytes | None:
         """The earlier answer to this Idempotency-Key, if any; IdempotencyConflictError for another body."""
@@ -191,9 +195,10 @@ class FaceService:
     def search(self, request: SearchRequest) -> Json:
         """Identities for ready embeddings; they are brought to unit length first."""
         embeddings = unit_embeddings(request.embeddings, self._pipeline.dimension)
-        line, found = self._naming.search(request.collection, embeddings, request.top_k, request.threshold)
-        results = [[match_json(match) for match in matches] for matches in found]
-        return {"collection": request.collection, "results": results} | threshold_json(line)
+        line, searched = self._naming.search(request, embeddings, request.top_k)
+        results = [[match_json(match) for match in found.matches] for found in searched]
+        decided = {} if request.min_margin is None else {"decisions": [decision_json(found) for found in searched]}
+        return asked_json(request) | {"results": results} | decided | threshold_json(line)
 
     def collections(self) -> list[Json]:
         """Every collection, with its embedder and whether that is the one loaded."""
@@ -203,9 +208,10 @@ class FaceService:
         """One of them; CollectionNotFoundError."""
         return self._embedders.described(self.gallery.collection(name))
 
-    def new_collection(self, name: str) -> Json:
+    def new_collection(self, name: str, terms: Terms | None = None) -> Json:
         """A new collection, bound to the embedder that is loaded."""
-        created = self.gallery.create_collection(name, self._embedder.digest, self._pipeline.dimension)
+        digest, dimension = self._embedder.digest, self._pipeline.dimension
+        created = self.gallery.create_collection(name, digest, dimension, terms or Terms())
         return self._embedders.described(created)
 
     def export(self, collection: str) -> Iterator[bytes]:

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(None, min_length=1, description="key that clients must send; unset: none asked")
     allow_anonymous: bool = Field(False, description="allow a non-loopback address without a key")
     keep_crops: bool = Field(False, description="keep aligned crops of enrolled faces (PNG, in the database)")
+    warn_similar: bool = Field(
+        True, description="warn when a face that is enrolled is as similar to somebody else's as one person's"
+    )
     idempotency_ttl_h: float = Field(24, gt=0, description="how long an `Idempotency-Key` is remembered")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="log level")
 

@@ -20,7 +20,7 @@ from app.settings import Settings
 Picture = str | bytes
 """An image as it came: base64 text, or the bytes of an image file."""
 JSON_TYPES = frozenset({"application/json", "text/json", ""})
-LISTS, OBJECTS = frozenset({"return"}), frozenset({"metadata", "quality_filter"})
+LISTS, OBJECTS = frozenset({"return"}), frozenset({"filter", "metadata", "quality_filter"})
 """Options that are not one value: as text, a comma-separated list or JSON."""
 SHOWN_ERRORS, SHOWN_FIELD = 20, 100
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -101,7 +101,7 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
     if not body:
         raise InvalidRequestError("the body is empty: send JSON")
     try:
-        if OBJECTS.isdisjoint(model.model_fields):
+        if "metadata" not in model.model_fields:
             return model.model_validate_json(body)
         return model.model_validate(orjson.loads(body))  # half as fast, but lets no NaN into free-form metadata
     except ValidationError as error:

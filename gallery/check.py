@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from gallery import face_records
+from gallery.halves import halve
 from gallery.index import FlatIndex
 from gallery.projection import Projections
 from gallery.records import CollectionRow
@@ -18,7 +19,7 @@ def check(projections: Projections, names: Iterable[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         with suppress(CollectionNotFoundError), projections.current(name) as view:
-            found.extend(_differences(view.connection, view.row, view.index))
+            found.extend(_differences(view.connection, view.row, view.index.flat))
     return found
 
 
@@ -36,7 +37,7 @@ def _differences(connection: sqlite3.Connection, row: CollectionRow, index: Flat
             yield f"collection {collection.name!r}: face {face} is in the index but not in the database"
         elif stored[0] != identity:
             yield f"collection {collection.name!r}: face {face} is identity {stored[0]}, the index says {identity}"
-        elif (face_records.from_blobs([stored[1]])[0] != embedding).any():
+        elif (halve(face_records.from_blobs([stored[1]])).rows[0] != embedding).any():
             yield f"collection {collection.name!r}: face {face} has another embedding in the index"
     for (face,) in connection.execute("SELECT key FROM faces WHERE collection = ?", (row.key,)):
         if face not in seen:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gallery import answers, face_records, records
+from gallery import answers, face_records, limits, records, templates
 from gallery.names import check_embeddings
 from gallery.records import CollectionRow, IdentityRow
 from gallery.types import EnrolledFace, Enrolment, Idempotency, Metadata, NewFace
@@ -24,9 +24,13 @@ def enroll(
     known = records.find_identity(connection, row.key, name)
     if known is None:
         owner = records.add_identity(connection, row.key, name, metadata or {})
+        limits.refuse_identity_over(connection, row)
     else:
         owner = known if metadata is None else records.set_metadata(connection, known, metadata)
     enrolled = tuple(_enroll_face(connection, row, owner, face) for face in faces)
+    if any(face.duplicate_of is None for face in enrolled):
+        limits.refuse_faces_over(connection, row, owner)
+        templates.refresh(connection, row, owner)
     return Enrolment(name, created=known is None, faces=enrolled), owner
 
 

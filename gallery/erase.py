@@ -14,21 +14,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gallery import wiping
 from gallery.store import Store
-from gallery.types import EraseIncompleteError, GalleryBusyError
+from gallery.types import EraseIncompleteError, GalleryBusyError, GalleryError, StorageError, StorageFullError
 
 _PAUSE_S = 0.005
+_IN_USE = "somebody kept the database in use"
 
 
 @contextmanager
 def erasing(store: Store, timeout_s: float) -> Iterator[sqlite3.Connection]:
     """A transaction that deletes, and then the wiping; raises EraseIncompleteError."""
-    # Wipes also when there was nothing to delete: who asks again after EraseIncompleteError learns when it is done.
     try:
         with store.write() as connection:
             yield connection
-    finally:
+    except (GalleryBusyError, StorageError):
+        raise  # nothing was deleted
+    except GalleryError:
+        # Wipes also when there was nothing to delete: who asks again after EraseIncompleteError learns when it is done.
         fulfil(store, timeout_s)
+        raise
+    fulfil(store, timeout_s)
 
 
 def promise(connection: sqlite3.Connection, *tags: bytes) -> None:
@@ -41,7 +47,8 @@ def promise(connection: sqlite3.Connection, *tags: bytes) -> None:
 
 
 def fulfil(store: Store, timeout_s: float) -> None:
-    """Keeps all promises, of other processes too. Raises EraseIncompleteError when readers stay past `timeout_s`."""
+    """Keeps all promises, of other processes too. Raises EraseIncompleteError when readers stay past `timeout_s`, or
+    the disk fails it."""
     try:
         with store.read() as connection:
             pending = connection.execute("SELECT key, inverted_tag FROM erasures").fetchall()
@@ -50,27 +57,33 @@ def fulfil(store: Store, timeout_s: float) -> None:
             with store.write() as connection:
                 connection.executemany("DELETE FROM erasures WHERE key = ?", [(key,) for key, _ in pending])
     except GalleryBusyError as error:
-        raise _incomplete() from error
+        raise _incomplete(_IN_USE) from error
+    except StorageError as error:
+        why = "the disk is full" if isinstance(error, StorageFullError) else "the disk could not be read or written"
+        raise _incomplete(why) from error
 
 
 def _wipe(store: Store, tags: list[bytes | None], deadline: float) -> None:
+    with store.read() as connection:
+        newest = wiping.newest_change(connection)
     _empty_log(store, deadline)
     needles = [tag for tag in tags if tag is not None]
     if len(needles) < len(tags) or store.holds(needles):
         store.compact()
         _empty_log(store, deadline)
+    wiping.wipe(store, newest)
 
 
 def _empty_log(store: Store, deadline: float) -> None:
     while not store.truncate_log():
         if time.monotonic() > deadline:
-            raise _incomplete()
+            raise _incomplete(_IN_USE)
         time.sleep(_PAUSE_S)
 
 
-def _incomplete() -> EraseIncompleteError:
+def _incomplete(why: str) -> EraseIncompleteError:
     return EraseIncompleteError(
-        "deleted, and in no answer any more, but somebody kept the database in use: old bytes are still in its files. "
+        f"deleted, and in no answer any more, but {why}: old bytes are still in its files. "
         "The next erase, asking again, or a restart wipes them"
     )
 

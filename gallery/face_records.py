@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,14 @@ def described(connection: sqlite3.Connection, row: IdentityRow) -> Identity:
     return Identity(row.name, loads(row.metadata), row.created_at, tuple(_faces(connection, row.key)))
 
 
+# An identity's template is a row under it too, but of another collection (see templates.py).
+_OWN = "identity = ? AND collection = (SELECT collection FROM identities WHERE identities.key = identity)"
+
+
 def _faces(connection: sqlite3.Connection, identity_key: int) -> Iterator[Face]:
     statement = (
         "SELECT id, created_at, source_sha256, quality, EXISTS (SELECT 1 FROM crops WHERE face = key) "
-        "FROM faces WHERE identity = ? ORDER BY key"
+        f"FROM faces WHERE {_OWN} ORDER BY key"
     )
     for face_id, created_at, source, quality, has_crop in connection.execute(statement, (identity_key,)):
         yield Face(face_id.hex(), created_at, source.hex(), loads(quality), bool(has_crop))
@@ -82,6 +86,13 @@ def has_face(connection: sqlite3.Connection, collection_key: int, face_id: bytes
     return connection.execute(statement, (collection_key, face_id)).fetchone() is not None
 
 
+def owner_of(connection: sqlite3.Connection, collection_key: int, face_id: str) -> int | None:
+    """The key of the face's identity, None if the face is gone."""
+    statement = "SELECT identity FROM faces WHERE collection = ? AND id = ?"
+    row = connection.execute(statement, (collection_key, bytes.fromhex(face_id))).fetchone()
+    return row[0] if row else None
+
+
 def remove_face(connection: sqlite3.Connection, owner: IdentityRow, face_id: str) -> None:
     """Removes the face, its crop, and the stored answers that tell of it."""
     _remove(connection, _face_key(connection, owner, face_id), owner.key, face_id)
@@ -125,7 +136,7 @@ def crop(connection: sqlite3.Connection, owner: IdentityRow, face_id: str) -> by
 
 
 def _face_key(connection: sqlite3.Connection, owner: IdentityRow, face_id: str) -> int:
-    statement = "SELECT key FROM faces WHERE identity = ? AND lower(hex(id)) = ?"
+    statement = f"SELECT key FROM faces WHERE {_OWN} AND lower(hex(id)) = ?"
     row = connection.execute(statement, (owner.key, face_id)).fetchone()
     if row is None:
         raise FaceNotFoundError(f"identity {owner.name!r} has no face {face_id[:40]!r}")
@@ -137,20 +148,43 @@ def faces_of(connection: sqlite3.Connection, identity_key: int, after: int, limi
     """Faces in full, oldest first, from the first past the key `after`."""
     statement = (
         "SELECT key, faces.id, created_at, source_sha256, quality, embedding, png "
-        "FROM faces LEFT JOIN crops ON crops.face = faces.key WHERE identity = ? AND key > ? ORDER BY key LIMIT ?"
+        f"FROM faces LEFT JOIN crops ON crops.face = faces.key WHERE {_OWN} AND key > ? ORDER BY key LIMIT ?"
     )
     return [FaceRow(*row) for row in connection.execute(statement, (identity_key, after, limit))]
 
 
 def nearest(connection: sqlite3.Connection, owner: IdentityRow, query: NDArray[np.float32]) -> tuple[float, str]:
     """The best cosine of the (D,) float32 unit query to the identity's faces, and that face's id."""
-    statement = "SELECT id, embedding FROM faces WHERE identity = ? ORDER BY key"
+    statement = f"SELECT id, embedding FROM faces WHERE {_OWN} ORDER BY key"
     rows = connection.execute(statement, (owner.key,)).fetchall()
     if not rows:
         raise FaceNotFoundError(f"identity {owner.name!r} has no face left; enrol one")
     similarities = from_blobs([blob for _, blob in rows]) @ query
-    best = int(similarities.argmax())
+    best = int(np.argmax(similarities))
     return float(similarities[best].clip(-1, 1)), rows[best][0].hex()
+
+
+def count_of(connection: sqlite3.Connection, owner: IdentityRow) -> int:
+    """How many faces the identity has."""
+    faces: int = connection.execute(f"SELECT count(*) FROM faces WHERE {_OWN}", (owner.key,)).fetchone()[0]
+    return faces
+
+
+def embeddings_of(connection: sqlite3.Connection, owner: IdentityRow) -> NDArray[np.float32]:
+    """(n, D) float32 of the identity's faces, oldest first."""
+    rows = connection.execute(f"SELECT embedding FROM faces WHERE {_OWN} ORDER BY key", (owner.key,))
+    return from_blobs([blob for (blob,) in rows])
+
+
+def matched(owner: IdentityRow, similarity: float, face_id: str) -> Match:
+    return Match(owner.name, similarity, face_id, loads(owner.metadata))
+
+
+def still_there(row: Any) -> Any:
+    """The row of a face that the index has; only damage can take it away behind the index's back."""
+    if row is None:
+        raise sqlite3.DatabaseError("malformed: a face that nobody removed is gone")
+    return row
 
 
 def match(connection: sqlite3.Connection, face_key: int, similarity: float) -> Match:
@@ -158,7 +192,7 @@ def match(connection: sqlite3.Connection, face_key: int, similarity: float) -> M
     statement = (
         "SELECT name, faces.id, metadata FROM faces JOIN identities ON identities.key = identity WHERE faces.key = ?"
     )
-    name, face_id, metadata = connection.execute(statement, (face_key,)).fetchone()
+    name, face_id, metadata = still_there(connection.execute(statement, (face_key,)).fetchone())
     return Match(name, similarity, face_id.hex(), loads(metadata))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery import answers, check, cursors, enrolment, erase, face_records, records, reembed, transfer
+from gallery import answers, check, cursors, enrolment, erase, face_records, records, reembed, templates, transfer
+from gallery.filters import Filter
 from gallery.names import check_collection, check_embeddings, check_identity
-from gallery.projection import Projections
 from gallery.records import CollectionRow, IdentityRow
 from gallery.reembed import Target
+from gallery.searching import Searches, Threshold
 from gallery.store import Store
+from gallery.tenants import Tenants
 from gallery.types import (
-    Collection,
-    CollectionExistsError,
     Enrolment,
     EraseIncompleteError,
     Idempotency,
@@ -35,10 +35,9 @@ from gallery.types import (
 )
 
 MAX_PAGE = 1000
-Threshold = float | Callable[[int], float]
 
 
-class Gallery:
+class Gallery(Tenants):
     """SQLite keeps the truth in `folder`, FAISS searches a copy of it that follows the change log.
 
     Every method may be called from any thread, and several processes may have one folder open: what one has answered,
@@ -48,6 +47,7 @@ class Gallery:
 
     `idempotency_ttl_s`: how long `enroll_once` remembers. `keep_changes`: length of the change log; a process that is
     further behind reads the collection anew. `erase_timeout_s`: how long an erase waits for readers of old bytes.
+    `searches_at_once`: how many threads scan an index at a time; searches that come meanwhile share the next scan.
     """
 
     def __init__(
@@ -58,12 +58,13 @@ class Gallery:
         keep_changes: int = 100_000,
         busy_timeout_s: float = 5,
         erase_timeout_s: float = 5,
+        searches_at_once: int = 1,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._idempotency_ttl_s = idempotency_ttl_s
-        self._erase_timeout_s = erase_timeout_s
-        self._store = Store(folder / "gallery.db", busy_timeout_s=busy_timeout_s, keep_changes=keep_changes)
-        self._projections = Projections(self._store)
+        store = Store(folder / "gallery.db", busy_timeout_s=busy_timeout_s, keep_changes=keep_changes)
+        super().__init__(store, erase_timeout_s, searches_at_once)
+        self._searches = Searches(self._store, self._projections)
         try:
             # What a crash kept an erase from finishing. Others may be reading just now; then the next erase does it.
             with suppress(EraseIncompleteError):
@@ -80,42 +81,8 @@ class Gallery:
 
     def close(self) -> None:
         """Waits for calls in progress; later ones raise StorageError."""
+        self._projections.close()
         self._store.close()
-
-    # --- collections
-
-    def collections(self) -> list[Collection]:
-        """All, in name order. Lets go of the memory of those that another process deleted."""
-        with self._store.read() as connection:
-            found = [row.collection for row in records.collections(connection)]
-        self._projections.keep({collection.name for collection in found})
-        return found
-
-    def collection(self, name: str) -> Collection:
-        """Costs the same however many faces there are."""
-        with self._store.read() as connection:
-            return records.collection(connection, check_collection(name)).collection
-
-    def create_collection(self, name: str, embedder: str, dimension: int) -> Collection:
-        """Bound to the embedder with that digest; raises CollectionExistsError."""
-        with self._store.write() as connection:
-            if records.find_collection(connection, check_collection(name)):
-                raise CollectionExistsError(f"there is already a collection {name!r}")
-            return records.ensure_collection(connection, name, embedder, dimension).collection
-
-    def ensure_collection(self, name: str, embedder: str, dimension: int) -> Collection:
-        """The collection, made if need be; raises ModelMismatchError if it is another embedder's."""
-        with self._store.read() as connection:
-            if found := records.find_collection(connection, check_collection(name)):
-                return found.made_by(embedder).collection
-        with self._store.write() as connection:
-            return records.ensure_collection(connection, name, embedder, dimension).collection
-
-    def delete_collection(self, name: str) -> None:
-        """Erases all that is in it. Writes the database anew: seconds for a large one. Raises EraseIncompleteError."""
-        with erase.erasing(self._store, self._erase_timeout_s) as connection:
-            records.remove_collection(connection, check_collection(name))
-        self._projections.drop(name)
 
     # --- enrolment
 
@@ -131,7 +98,8 @@ class Gallery:
         """Adds faces to a new or known identity; on disk, and found by every process, when this returns.
 
         `metadata` (JSON) replaces what a known identity has; None leaves it. A picture already enrolled under this
-        identity is not enrolled again. Raises ModelMismatchError and InvalidEmbeddingError.
+        identity is not enrolled again. Raises ModelMismatchError, InvalidEmbeddingError, CollectionFullError and
+        IdentityFullError.
         """
         with self._store.write() as connection:
             row = records.collection(connection, check_collection(collection)).made_by(embedder)
@@ -167,31 +135,49 @@ class Gallery:
     # --- search
 
     def search(
-        self, collection: str, embeddings: NDArray[np.float32], *, embedder: str, top_k: int, threshold: Threshold
+        self,
+        collection: str,
+        embeddings: NDArray[np.float32],
+        *,
+        embedder: str,
+        top_k: int,
+        threshold: Threshold,
+        chosen: Filter | None = None,
     ) -> list[list[Match]]:
-        """For each row of (n, D) float32 unit embeddings at most `top_k` different identities, best first, whose best
-        face has a cosine of at least `threshold`, a number or what gives one for the number of identities searched.
-        Exact. Raises ModelMismatchError and InvalidEmbeddingError."""
-        with self._projections.current(check_collection(collection), embedder=embedder) as view:
-            queries = check_embeddings(embeddings, view.row.collection.dimension)
-            if callable(threshold):
-                threshold = threshold(view.row.collection.identities)
-            if top_k < 1 or not -1 <= threshold <= 1:
-                raise ValueError(f"top_k is {top_k}, threshold {threshold}: expected at least 1, and -1 to 1")
-            found = view.index.search(queries, top_k, threshold)
-            return [[face_records.match(view.connection, hit.face, hit.similarity) for hit in hits] for hits in found]
+        """For each row of (n, D) float32 unit embeddings at most `top_k` different identities, best first, to whose
+        best face (or mean, as the collection scores) the cosine is at least `threshold`, a number or what gives one for
+        the number of identities searched; of those identities alone that `chosen` lets pass. Exact.
+
+        Raises ModelMismatchError and InvalidEmbeddingError."""
+        return self._searches.nearest(
+            check_collection(collection), embeddings, embedder=embedder, top_k=top_k, threshold=threshold, chosen=chosen
+        )
+
+    def lookalikes(
+        self, collection: str, enrolled: Enrolment, faces: Sequence[NewFace], *, embedder: str, threshold: Threshold
+    ) -> list[Match]:
+        """Others than the one who was just `enrolled` that those `faces` could be, best first: at most one a face, of
+        a cosine of at least `threshold`. One search. Raises what `search` raises."""
+        return self._searches.lookalikes(
+            check_collection(collection), enrolled, faces, embedder=embedder, threshold=threshold
+        )
 
     def similarity(
         self, collection: str, identity: str, embedding: NDArray[np.float32], *, embedder: str
     ) -> tuple[float, str]:
-        """The best cosine of one (D,) float32 unit embedding to the identity's faces, and that face's id.
+        """The cosine of one (D,) float32 unit embedding to the identity, as the collection scores it, and the id of the
+        nearest of its faces.
 
         Raises ModelMismatchError, InvalidEmbeddingError, IdentityNotFoundError, FaceNotFoundError if it has no face.
         """
         with self._store.read() as connection:
             row = records.collection(connection, check_collection(collection)).made_by(embedder)
             query = check_embeddings(embedding[np.newaxis], row.collection.dimension)[0]
-            return face_records.nearest(connection, records.identity(connection, row, check_identity(identity)), query)
+            owner = records.identity(connection, row, check_identity(identity))
+            best, face_id = face_records.nearest(connection, owner, query)
+            if row.collection.scoring == "mean":
+                return templates.similarity(connection, row, owner, query), face_id
+            return best, face_id
 
     # --- identities
 
@@ -240,8 +226,9 @@ class Gallery:
         """Erases one face; its identity stays, be it without faces. Raises IdentityNotFoundError, FaceNotFoundError
         and EraseIncompleteError."""
         with erase.erasing(self._store, self._erase_timeout_s) as connection:
-            _, owner = _owner(connection, collection, name)
+            row, owner = _owner(connection, collection, name)
             face_records.remove_face(connection, owner, face_id)
+            templates.refresh(connection, row, owner, erased=True)
 
     def crop(self, collection: str, name: str, face_id: str) -> bytes | None:
         """The PNG kept with the face, None if none was; raises IdentityNotFoundError and FaceNotFoundError."""
@@ -262,7 +249,7 @@ class Gallery:
         """Takes in what `export` gave, into `collection` or the one it names, made if need be; constant memory.
 
         May be run again after a failure: what is there already is skipped. Raises InvalidRecordError,
-        ModelMismatchError, and IdentityExistsError where a name is taken by somebody else.
+        ModelMismatchError, IdentityExistsError where a name is taken by somebody else, and what is over a limit.
         """
         return transfer.imported(self._store, lines, embedder=embedder, collection=collection)
 
@@ -291,7 +278,9 @@ class Gallery:
 
     def check(self) -> list[str]:
         """What differs between this process's index and the database, row by row; [] when nothing does."""
-        return check.check(self._projections, [collection.name for collection in self.collections()])
+        found = self.collections()
+        mean = [templates.name_of(collection.name) for collection in found if collection.scoring == "mean"]
+        return check.check(self._projections, [*(collection.name for collection in found), *mean])
 
 
 def _owner(connection: sqlite3.Connection, collection: str, name: str) -> tuple[CollectionRow, IdentityRow]:

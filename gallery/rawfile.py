@@ -29,6 +29,14 @@ class RawFile:
             handle, users = _open.get(self._file) or (FileIO(path), 0)
             _open[self._file] = (handle, users + 1)
 
+    def is_at(self, path: Path) -> bool:
+        """Whether this very file is what the path leads to (still)."""
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self._file
+
     def contains(self, needles: Sequence[bytes]) -> bool:
         """Whether any of the byte strings lies anywhere in the file (about 5 GB/s for each, from the page cache)."""
         buffer = bytearray(_CHUNK_BYTES)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 import uuid
+from dataclasses import astuple
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
@@ -17,14 +18,16 @@ from gallery.types import (
     IdentityNotFoundError,
     Metadata,
     ModelMismatchError,
+    Terms,
 )
 
 
 class CollectionRow(NamedTuple):
-    """A collection with its key and the number of the newest change to its faces."""
+    """A collection with its key, and the numbers of the newest change to its faces and to whose metadata is what."""
 
     key: int
     newest: int
+    described: int
     collection: Collection
 
     def made_by(self, embedder: str) -> CollectionRow:
@@ -50,7 +53,10 @@ class IdentityRow(NamedTuple):
     created_at: str
 
 
-_COLLECTION = "SELECT key, newest, name, embedder, dimension, created_at, identities, faces FROM collections"
+_COLLECTION = (
+    "SELECT key, newest, described, name, embedder, dimension, created_at, identities, faces, scoring, max_identities, "
+    "max_faces FROM collections"
+)
 _IDENTITY = "SELECT key, tag, name, metadata, created_at FROM identities"
 
 
@@ -62,13 +68,19 @@ def now() -> str:
 
 
 def collections(connection: sqlite3.Connection) -> list[CollectionRow]:
-    rows = connection.execute(f"{_COLLECTION} ORDER BY name").fetchall()
-    return [CollectionRow(key, newest, Collection(*rest)) for key, newest, *rest in rows]
+    """Those that clients know of, in name order."""
+    rows = connection.execute(f"{_COLLECTION} WHERE templates_of IS NULL ORDER BY name").fetchall()
+    return [_collection_row(row) for row in rows]
+
+
+def _collection_row(row: tuple[Any, ...]) -> CollectionRow:
+    key, newest, described, *rest = row
+    return CollectionRow(key, newest, described, Collection(*rest))
 
 
 def find_collection(connection: sqlite3.Connection, name: str) -> CollectionRow | None:
     row = connection.execute(f"{_COLLECTION} WHERE name = ?", (name,)).fetchone()
-    return CollectionRow(row[0], row[1], Collection(*row[2:])) if row else None
+    return _collection_row(row) if row else None
 
 
 def collection(connection: sqlite3.Connection, name: str) -> CollectionRow:
@@ -88,18 +100,18 @@ def again(connection: sqlite3.Connection, row: CollectionRow) -> CollectionRow:
     return found.made_by(row.collection.embedder)
 
 
-def add_collection(connection: sqlite3.Connection, name: str, embedder: str, dimension: int) -> None:
+def add_collection(
+    connection: sqlite3.Connection, name: str, embedder: str, dimension: int, terms: Terms
+) -> CollectionRow:
+    """A new one, without what stands beside it (see tenants.py)."""
     if dimension < 1:
         raise ValueError(f"an embedding has at least one dimension, not {dimension}")
-    statement = "INSERT INTO collections (name, embedder, dimension, created_at) VALUES (?, ?, ?, ?)"
-    connection.execute(statement, (name, embedder, dimension, now()))
-
-
-def ensure_collection(connection: sqlite3.Connection, name: str, embedder: str, dimension: int) -> CollectionRow:
-    """The collection, made if it is not there; raises ModelMismatchError if it is another embedder's."""
-    if find_collection(connection, name) is None:
-        add_collection(connection, name, embedder, dimension)
-    return collection(connection, name).made_by(embedder)
+    statement = (
+        "INSERT INTO collections (name, embedder, dimension, created_at, scoring, max_identities, max_faces) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)"
+    )
+    connection.execute(statement, (name, embedder, dimension, now(), *astuple(terms)))
+    return collection(connection, name)
 
 
 def remove_collection(connection: sqlite3.Connection, name: str) -> None:
@@ -123,6 +135,11 @@ def find_identity(connection: sqlite3.Connection, collection_key: int, name: str
 def find_tag(connection: sqlite3.Connection, collection_key: int, tag: bytes) -> IdentityRow | None:
     row = connection.execute(f"{_IDENTITY} WHERE collection = ? AND tag = ?", (collection_key, tag)).fetchone()
     return IdentityRow(*row) if row else None
+
+
+def identity_of(connection: sqlite3.Connection, key: int) -> IdentityRow:
+    """The identity with that key, which is there."""
+    return IdentityRow(*connection.execute(f"{_IDENTITY} WHERE key = ?", (key,)).fetchone())
 
 
 def identity(connection: sqlite3.Connection, inside: CollectionRow, name: str) -> IdentityRow:
@@ -171,7 +188,8 @@ def rename(connection: sqlite3.Connection, inside: CollectionRow, row: IdentityR
 
 def remove_identity(connection: sqlite3.Connection, collection_key: int, row: IdentityRow) -> int:
     """Removes all that tells of the identity, stored answers too; how many faces it had."""
-    faces: int = connection.execute("SELECT count(*) FROM faces WHERE identity = ?", (row.key,)).fetchone()[0]
+    statement = "SELECT count(*) FROM faces WHERE identity = ? AND collection = ?"
+    faces: int = connection.execute(statement, (row.key, collection_key)).fetchone()[0]
     connection.execute("DELETE FROM identities WHERE key = ?", (row.key,))
     erase.promise(connection, row.tag, _digest(collection_key, row.name))
     return faces

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery import erase, face_records, records
+from gallery import erase, face_records, records, templates
 from gallery.names import check_embeddings
 from gallery.store import Store
 from gallery.types import Reembedded, ReembedRefusedError, Survey
@@ -158,7 +158,9 @@ class Reembedding:
         self._move(connection)
         connection.execute("INSERT INTO changes (collection, op, face) VALUES (?, 'renew', 0)", (key,))
         connection.execute(_BIND, (self._target.embedder, self._target.dimension, key))
-        return Reembedded(name, records.collection(connection, name).collection.faces, dropped)
+        bound = records.collection(connection, name)
+        templates.rebuild(connection, bound)
+        return Reembedded(name, bound.collection.faces, dropped)
 
     def _move(self, connection: sqlite3.Connection) -> None:
         # Page by page: until a statement ends, SQLite keeps in memory what it would need to undo it.

@@ -6,8 +6,6 @@ import sqlite3
 
 from gallery.types import StorageError
 
-VERSION = 1
-
 # The order of columns matters to erasing (see erase.py): SQLite lays a row out in this order, and `tag` (random, the
 # identity's for life) or `id` (random, the face's) stands before all that is personal. A stale copy of a row is
 # overwritten from its end, so whatever is left of it still begins with a tag that can be searched for.
@@ -98,6 +96,43 @@ BEGIN
 END;
 """
 
+# Version 2. `descriptions` tells whose metadata changed, or who went, in which order: keys only, and the newest alone;
+# `described` is the collection's last.
+_DESCRIBED = """
+ALTER TABLE collections ADD COLUMN described INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE descriptions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection INTEGER NOT NULL,
+    identity INTEGER NOT NULL
+);
+CREATE TRIGGER description_added AFTER INSERT ON descriptions BEGIN
+    UPDATE collections SET described = new.seq WHERE key = new.collection;
+    DELETE FROM descriptions WHERE seq <= new.seq - 10000;
+END;
+CREATE TRIGGER identity_described AFTER UPDATE OF metadata ON identities WHEN new.metadata <> old.metadata BEGIN
+    INSERT INTO descriptions (collection, identity) VALUES (new.collection, new.key);
+END;
+DROP TRIGGER identity_removed;
+CREATE TRIGGER identity_removed AFTER DELETE ON identities
+WHEN EXISTS (SELECT 1 FROM collections WHERE key = old.collection) BEGIN
+    UPDATE collections SET identities = identities - 1 WHERE key = old.collection;
+    INSERT INTO descriptions (collection, identity) VALUES (old.collection, old.key);
+END;
+"""
+
+# `scoring` is max or mean; limits are NULL where there are none; a collection of templates is `templates_of` another
+# (see templates.py).
+_TERMS = """
+ALTER TABLE collections ADD COLUMN scoring TEXT NOT NULL DEFAULT 'max';
+ALTER TABLE collections ADD COLUMN max_identities INTEGER;
+ALTER TABLE collections ADD COLUMN max_faces INTEGER;
+ALTER TABLE collections ADD COLUMN templates_of INTEGER REFERENCES collections ON DELETE CASCADE;
+"""
+
+_STEPS = (_SCHEMA, _DESCRIBED + _TERMS)
+"""What makes each version out of the one before it; a new database takes them all."""
+VERSION = len(_STEPS)
+
 # New embeddings, gathered beside the faces until a collection has them all (see reembed.py). It came without a new
 # version: a program that does not know it may use the database, for a face that goes takes its row along.
 _GATHERED = """
@@ -111,27 +146,43 @@ CREATE TABLE IF NOT EXISTS reembedded (
 )
 """
 
+# Which snapshot of a collection's index is this database's (see snapshots.py).
+_SNAPSHOTS = """
+CREATE TABLE IF NOT EXISTS snapshots (
+    collection INTEGER PRIMARY KEY REFERENCES collections ON DELETE CASCADE,
+    token TEXT NOT NULL
+)
+"""
+
 
 def create(connection: sqlite3.Connection) -> None:
-    """Makes the tables that are missing, inside the caller's transaction; StorageError for a newer version."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    """Makes what is missing since the version found, inside the caller's transaction; StorageError for a newer one."""
+    version = version_of(connection)
+    for step in _STEPS[version:]:
+        for statement in _statements(step):
+            connection.execute(statement)
+    if version < VERSION:
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute(_GATHERED)
+    connection.execute(_SNAPSHOTS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version found; StorageError for a newer one than this program's, which it would misread."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise StorageError(
             f"the gallery's database has schema version {version}, this program knows up to {VERSION}: "
             "start the newer FaceServe that wrote it"
         )
-    if version < VERSION:
-        for statement in _statements():
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute(_GATHERED)
+    return version
 
 
-def _statements() -> list[str]:
+def _statements(script: str) -> list[str]:
     # Not executescript: it would commit the transaction that keeps two starting processes apart.
     statements: list[str] = []
     pending = ""
-    for line in _SCHEMA.splitlines(keepends=True):
+    for line in script.splitlines(keepends=True):
         pending += line
         if sqlite3.complete_statement(pending):
             statements.append(pending)

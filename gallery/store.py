@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -11,38 +12,44 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from gallery import schema
+from gallery.filesystem import network_share
 from gallery.rawfile import RawFile
+from gallery.storage_faults import damaged, explained
 from gallery.types import GalleryBusyError, StorageError
 
 _TRIM = "DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?"
 
 # FULL: under WAL, NORMAL would survive kill -9 but not a power cut.
-_PRAGMAS = ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL", "temp_store = MEMORY")
+_PRAGMAS = (
+    "foreign_keys = ON",
+    "secure_delete = ON",
+    "synchronous = FULL",
+    "temp_store = MEMORY",
+    "cell_size_check = ON",
+)
 
 # Three faces of 512 numbers fit a page, on SQLite's default of 4,096 only one.
 _PAGE_BYTES = 8192
 
 
 class Store:
-    """One database file, shared with other processes. Every method may be called from any thread.
+    """One database file, shared with other processes of this host. Every method may be called from any thread.
 
     Writes take turns on one connection; each read has a connection of a pool to itself, so readers never wait.
-    sqlite3's errors leave as GalleryBusyError (locked past `busy_timeout_s`; nothing was written) or StorageError.
+    sqlite3's errors leave as GalleryBusyError (locked past `busy_timeout_s`; nothing was written) or StorageError, as
+    does a database that was replaced, removed, or taken over by a newer version of the service while it is open.
     """
 
     def __init__(self, path: Path, *, busy_timeout_s: float, keep_changes: int) -> None:
         self.path = path
         self._busy_timeout_s = busy_timeout_s
-        self._keep_changes = keep_changes
+        self.keep_changes = keep_changes
         self._turn = threading.Lock()
         self._pool = threading.Condition()
         self._idle: list[sqlite3.Connection] = []
         self._reading = 0
         self._closed = False
-        # Biometric data is its owner's alone; SQLite gives its other files the mode of this one.
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        self._raw = RawFile(path)
+        self._raw = _made(path)
         try:
             self._writer = self._prepared()
         except BaseException:
@@ -56,6 +63,7 @@ class Store:
             connection = self._borrow()
             try:
                 connection.execute("BEGIN")
+                self._refuse_another(connection)
                 yield connection
             finally:
                 self._give_back(connection)
@@ -66,8 +74,9 @@ class Store:
         with self._explained(), self._writers_turn() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
+                self._refuse_another(connection)
                 yield connection
-                connection.execute(_TRIM, (self._keep_changes,))
+                connection.execute(_TRIM, (self.keep_changes,))
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -88,7 +97,10 @@ class Store:
 
     def holds(self, needles: Sequence[bytes]) -> bool:
         """Whether any of the byte strings lies in the database file (not its write-ahead log)."""
-        return self._raw.contains(needles)
+        try:
+            return self._raw.contains(needles)
+        except OSError as error:
+            raise StorageError(f"{self.path}: {error.strerror}") from error
 
     def close(self) -> None:
         """Waits for reads and writes in progress; later ones are refused. May be called twice."""
@@ -174,6 +186,11 @@ class Store:
                 )
             return
 
+    def _refuse_another(self, connection: sqlite3.Connection) -> None:
+        if not self._raw.is_at(self.path):
+            raise StorageError(f"{self.path} was replaced or removed while it was open: restart the service")
+        schema.version_of(connection)
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
@@ -181,8 +198,22 @@ class Store:
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError):
             raise  # a mistake in this package, not of the disk
         except sqlite3.DatabaseError as error:
-            if "locked" in str(error):
-                raise GalleryBusyError(
-                    f"{self.path} stayed locked for {self._busy_timeout_s} s by another process; nothing was written"
-                ) from error
-            raise StorageError(f"{self.path}: {error}") from error
+            raise explained(error, self.path, self._busy_timeout_s) from error
+        except json.JSONDecodeError as error:  # what is stored was valid when it was written
+            raise damaged(self.path, error) from error
+
+
+def _made(path: Path) -> RawFile:
+    """The database's file, made if need be; raises StorageError where that cannot be, or must not."""
+    try:
+        # Biometric data is its owner's alone; SQLite gives its other files the mode of this one.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        kind = network_share(path)
+        if kind is None:
+            return RawFile(path)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}; the gallery needs a folder to read and write") from error
+    raise StorageError(
+        f"{path} lies on a network share ({kind}), where two machines would damage it: use a disk of this machine"
+    )

@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gallery import face_records, records
+from gallery import face_records, limits, records, templates
 from gallery.face_records import FaceRow
 from gallery.names import check_collection, check_embeddings, check_identity
 from gallery.records import CollectionRow, IdentityRow
 from gallery.store import Store
+from gallery.tenants import ensure
 from gallery.types import (
     IdentityExistsError,
     IdentityNotFoundError,
@@ -30,6 +31,7 @@ from gallery.types import (
     InvalidRecordError,
     ModelMismatchError,
     NewFace,
+    Terms,
 )
 
 FORMAT = "faceserve-gallery-1"
@@ -57,6 +59,9 @@ def exported(store: Store, name: str) -> Iterator[dict[str, Any]]:
         "collection": about.name,
         "embedder": about.embedder,
         "dimension": about.dimension,
+        "scoring": about.scoring,
+        "max_identities": about.max_identities,
+        "max_faces": about.max_faces,
     }
     identities = faces = 0
     for identity in _paged(store, row, records.identities_after, row.key):
@@ -80,8 +85,8 @@ def imported(store: Store, lines: Iterable[Record], *, embedder: str, collection
     if collection is not None:
         check_collection(collection)
     with _placed(number), store.write() as connection:
-        name, dimension = _checked_header(header, embedder)
-        row = records.ensure_collection(connection, collection or check_collection(name), embedder, dimension)
+        name, dimension, terms = _checked_header(header, embedder)
+        row = ensure(connection, collection or check_collection(name), embedder, dimension, terms)
     arrival = _Arrival(row)
     while batch := list(islice(stream, _BATCH)):
         with store.write() as connection:
@@ -146,6 +151,7 @@ class _Arrival:
         self._owner = records.add_identity(
             connection, self._row.key, name, dict(record["metadata"]), tag=tag, created_at=created_at
         )
+        limits.refuse_identity_over(connection, self._row)
         return True
 
     def _face(self, connection: sqlite3.Connection, record: Record) -> bool:
@@ -158,6 +164,8 @@ class _Arrival:
         if face_records.same_picture(connection, self._owner, face.source_sha256):
             return False
         face_records.add_face(connection, self._row.key, self._owner, face, face_id=face_id, created_at=created_at)
+        limits.refuse_faces_over(connection, self._row, self._owner)
+        templates.refresh(connection, self._row, self._owner)
         return True
 
 
@@ -172,6 +180,8 @@ def _paged(
         with store.read() as connection:
             records.again(connection, row)
             page = page_after(connection, inside, last, _PAGE)
+            if page and page[-1].key <= last:  # else a damaged page could have us read it for ever
+                raise sqlite3.DatabaseError("malformed: keys are out of order")
         if not page:
             return
         yield from page
@@ -200,7 +210,7 @@ def _face_record(row: FaceRow) -> dict[str, Any]:
     }
 
 
-def _checked_header(header: Record, embedder: str) -> tuple[str, int]:
+def _checked_header(header: Record, embedder: str) -> tuple[str, int, Terms]:
     if header["type"] != "collection" or header["format"] != FORMAT:
         raise ValueError(f"expected the header of a {FORMAT!r} export")
     if header["embedder"] != embedder:
@@ -211,7 +221,9 @@ def _checked_header(header: Record, embedder: str) -> tuple[str, int]:
             made_by=str(header["embedder"]),
             asked=embedder,
         )
-    return str(header["collection"]), int(header["dimension"])
+    # Earlier exports say nothing of these: there was no choice then.
+    terms = Terms(header.get("scoring", "max"), header.get("max_identities"), header.get("max_faces"))
+    return str(header["collection"]), int(header["dimension"]), terms
 
 
 def _new_face(record: Record, dimension: int) -> NewFace:

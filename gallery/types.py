@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Metadata = Mapping[str, Any]
+Scoring = Literal["max", "mean"]
+"""How similar a face is to an identity: to the best of its faces, or to their mean, brought to unit length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,26 @@ class Collection:
     created_at: str
     identities: int
     faces: int
+    scoring: Scoring = "max"
+    max_identities: int | None = None
+    max_faces: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a collection is made with, for good. `max_identities` of the collection, `max_faces` of an identity; None
+    for no limit."""
+
+    scoring: Scoring = "max"
+    max_identities: int | None = None
+    max_faces: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.scoring not in get_args(Scoring):
+            raise ValueError(f"scoring is {self.scoring!r}, expected one of {', '.join(get_args(Scoring))}")
+        for most in (self.max_identities, self.max_faces):
+            if most is not None and (type(most) is not int or most < 1):
+                raise ValueError(f"a limit is {most!r}, expected a whole number of at least 1, or none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +168,14 @@ class CollectionNotFoundError(GalleryError): ...
 class CollectionExistsError(GalleryError): ...
 
 
+class CollectionFullError(GalleryError):
+    """One identity more than the collection may hold; nothing was written."""
+
+
+class IdentityFullError(GalleryError):
+    """One face more than an identity of the collection may have; nothing was written."""
+
+
 class ModelMismatchError(GalleryError):
     """The collection was made by another embedder; embeddings of two models cannot be compared.
 
@@ -180,6 +210,10 @@ class InvalidNameError(GalleryError):
 class InvalidCursorError(GalleryError): ...
 
 
+class InvalidFilterError(GalleryError):
+    """A filter without keys or values, with too many, or with one that metadata cannot be compared with."""
+
+
 class InvalidEmbeddingError(GalleryError):
     """An embedding of another type, dimension or length than the collection's, or not finite."""
 
@@ -203,4 +237,8 @@ class EraseIncompleteError(GalleryError):
 
 
 class StorageError(GalleryError):
-    """The database could not be read or written: disk full, read-only, damaged, closed, or of a newer version."""
+    """The database could not be read or written: read-only, damaged, replaced, closed, or of a newer version."""
+
+
+class StorageFullError(StorageError):
+    """No space is left for what was to be written; nothing of it was, and reading goes on."""

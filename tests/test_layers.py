@@ -15,7 +15,7 @@ LAYERS = ("app", "engines", "gallery")
 ALLOWED = {"app": {"app", "engines", "gallery"}, "engines": {"engines"}, "gallery": {"gallery"}}
 HOMES = {
     "onnxruntime": ("engines/onnxruntime.py",),
-    "faiss": ("gallery/index.py",),
+    "faiss": ("gallery/index.py", "app/bench/gallery/contest.py"),
     "onnx": (
         *("app/bench/engines/recipe.py", "engines/architectures/", "engines/families/"),
         *("engines/build.py", "engines/canonical.py", "engines/folding.py", "engines/graphs.py", "engines/models.py"),

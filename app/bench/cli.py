@@ -1,4 +1,4 @@
-"""`faceserve bench` and its parts: `start`, `soak`, `engines`, `tables`, `load`, `pairs`."""
+"""`faceserve bench` and its parts: `start`, `soak`, `engines`, `tables`, `load`, `pairs`, `gallery`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from app.bench import cold_start, report, soak, steps, throughput, wire
 from app.bench.engines.command import engines
+from app.bench.gallery.command import gallery
 from app.bench.load.command import load
 from app.bench.pairs.command import pairs
 from app.bench.processes import BenchError, Cores
@@ -39,6 +40,7 @@ app.command()(engines)
 app.command()(tables)
 app.command()(load)
 app.command()(pairs)
+app.command()(gallery)
 
 
 class Part(str, Enum):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.bench.engines import panels
+from app.bench.gallery.tables import rates
 from app.bench.load.panels import panels as load_panels
 from app.bench.pairs.tables import separation
 from app.bench.published import writing
@@ -105,4 +106,5 @@ PANELS: dict[str, tuple[Callable[[Axes, Json], None], ...]] = {
     "engines": (panels.throughput, panels.ratios),
     "tables": (writing.throughput,),
     "pairs": (separation,),
+    "gallery": (rates,),
 }

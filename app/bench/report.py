@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.bench.engines import tables as engines_tables
+from app.bench.gallery import tables as gallery_tables
 from app.bench.load import tables as load_tables
 from app.bench.pairs import tables as pairs_tables
 from app.bench.processes import Cores
@@ -153,6 +154,7 @@ TABLES: dict[str, Callable[[Json], Iterator[Table]]] = {
     "tables": writing.tables,
     "load": load_tables.tables,
     "pairs": pairs_tables.tables,
+    "gallery": gallery_tables.tables,
 }
 
 

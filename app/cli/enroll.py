@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from app.cli.failures import code_of, explain, refusals
-from app.cli.options import Collection, DataDir, settings_from
+from app.cli.options import Collection, DataDir, given, settings_from
 from app.cli.pictures import Picture, find_pictures
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a picture; `reason` says why one was skipped."""
+    """What became of a picture; `reason` says why one was skipped, `warnings` what to look at in one that was not."""
 
     picture: Picture
     what: Literal["enrolled", "present", "skipped"]
     reason: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def enroll(
@@ -35,6 +36,10 @@ def enroll(
     strip_digits: Annotated[
         bool, typer.Option("--strip-digits", help="Drop digits at the end of file names: qys0.jpg is qys.")
     ] = False,
+    warn_similar: Annotated[
+        bool | None,
+        typer.Option("--warn-similar/--no-warn-similar", help="Tell of faces that are also under another name."),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Enrol pictures, or folders of them; the file's name is the identity.
@@ -49,11 +54,12 @@ def enroll(
     from app.build import open_service
     from app.sdk import FaceClient
 
+    options = given(collection=collection, warn_similar=warn_similar)
     with open_service(settings) as service:
         _ensure(service, collection)
         faces = FaceClient(service)
         outcomes = _with_progress(
-            _enroll_all(pictures, lambda picture: _enroll_one(faces, picture, collection), settings.pipeline_threads),
+            _enroll_all(pictures, lambda picture: _enroll_one(faces, picture, options), settings.pipeline_threads),
             len(pictures),
         )
     _summarise(outcomes)
@@ -70,12 +76,16 @@ def _ensure(service: FaceService, collection: str) -> None:
         service.new_collection(collection)
 
 
-def _enroll_one(faces: FaceClient, picture: Picture, collection: str) -> Outcome:
+def _enroll_one(faces: FaceClient, picture: Picture, options: dict[str, Any]) -> Outcome:
     try:
-        answer = faces.enroll(picture.path.read_bytes(), identity=picture.identity, collection=collection)
+        answer = faces.enroll(picture.path.read_bytes(), identity=picture.identity, **options)
     except refusals() as error:
         return Outcome(picture, "skipped", f"{' '.join(explain(error))} ({code_of(error)})")
-    return Outcome(picture, "present" if answer["duplicate_of"] else "enrolled")
+    warnings = tuple(
+        f"{picture.identity} is as similar to {one['identity']} as one person ({one['similarity']:.2f})"
+        for one in answer["warnings"] or ()
+    )
+    return Outcome(picture, "present" if answer["duplicate_of"] else "enrolled", warnings=warnings)
 
 
 def _enroll_all(pictures: list[Picture], enroll_one: Callable[[Picture], Outcome], threads: int) -> Iterator[Outcome]:
@@ -95,6 +105,8 @@ def _summarise(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.what == "skipped":
             typer.echo(f"skipped {outcome.picture.path}: {outcome.reason}", err=True)
+        for warning in outcome.warnings:
+            typer.echo(f"look at {outcome.picture.path}: {warning}", err=True)
     counts = Counter(outcome.what for outcome in outcomes)
     people = len({outcome.picture.identity for outcome in outcomes if outcome.what == "enrolled"})
     typer.echo(

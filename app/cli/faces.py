@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,15 @@ def recognize(
     collection: Collection = "default",
     threshold: Annotated[float | None, typer.Option(help="Cosine below which a face is nobody.")] = None,
     top_k: Annotated[int, typer.Option(help="Most identities a face.")] = 1,
+    among: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter", metavar="KEY=VALUE", help="Search those alone whose metadata says so; may be repeated."
+        ),
+    ] = None,
+    min_margin: Annotated[
+        float | None, typer.Option(help="Name nobody whose cosine beats the second identity's by less.")
+    ] = None,
     min_score: MinScore = None,
     max_faces: MaxFaces = None,
     normalized: Normalized = False,
@@ -62,6 +72,7 @@ def recognize(
     from app.sdk import open_pipeline
 
     which = given(min_score=min_score, max_faces=max_faces, collection=collection, threshold=threshold)
+    which |= given(filter=parse_filter(among or []) or None, min_margin=min_margin)
     options = which | {"normalized": normalized, "top_k": top_k} | ({"return": extras} if extras else {})
     with open_pipeline(**given(data_dir=data_dir)) as faces:
         _answer_each(
@@ -70,6 +81,22 @@ def recognize(
             lambda data, form: faces.annotate(data, **which, format=form),
             drawn,
         )
+
+
+def parse_filter(pairs: list[str]) -> dict[str, list[Any]]:
+    """`KEY=VALUE`s as a filter; a key given again may have any of its values. A value that reads as a number, true,
+    false, null or "text" in quotes is that, and any other is text. Raises BadParameter for one without `=`."""
+    found: dict[str, list[Any]] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not (key and equals):
+            raise typer.BadParameter(f"{pair!r}: expected KEY=VALUE, such as department=sales", param_hint="--filter")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def _answer_each(

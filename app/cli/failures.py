@@ -25,7 +25,7 @@ def refusals() -> tuple[type[Exception], ...]:
     """The errors that concern one picture and leave the next one untouched."""
     from app.errors import FaceNotDetectedError, LowQualityError, MultipleFacesError
     from app.images import ImageError
-    from gallery.types import GalleryBusyError, InvalidNameError
+    from gallery.types import CollectionFullError, GalleryBusyError, IdentityFullError, InvalidNameError
 
     return (
         ImageError,
@@ -33,6 +33,8 @@ def refusals() -> tuple[type[Exception], ...]:
         MultipleFacesError,
         LowQualityError,
         InvalidNameError,
+        CollectionFullError,
+        IdentityFullError,
         GalleryBusyError,
         OSError,
     )

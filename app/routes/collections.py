@@ -10,7 +10,7 @@ from app.deps import JsonAnswer, run, run_with
 from app.openapi import answers, json_in
 from app.schemas import NewCollection
 from app.service import FaceService
-from gallery.types import Collection
+from gallery.types import Collection, Terms
 
 router = APIRouter(tags=["collections"], default_response_class=Response)
 
@@ -26,8 +26,14 @@ async def listed(request: Request) -> Response:
 )
 async def create(request: Request) -> Response:
     """A new, empty collection for the embedder that is loaded."""
-    created = await run_with(request, NewCollection, lambda service, asked: service.new_collection(asked.name))
+    created = await run_with(
+        request, NewCollection, lambda service, asked: service.new_collection(asked.name, terms_of(asked))
+    )
     return JsonAnswer(created, 201)
+
+
+def terms_of(asked: NewCollection) -> Terms:
+    return Terms(asked.scoring, asked.max_identities, asked.max_faces)
 
 
 @router.get("/collections/{name}", openapi_extra=answers("CollectionAnswer"))

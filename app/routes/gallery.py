@@ -35,7 +35,8 @@ Name = Annotated[str, Path(description="the identity", openapi_examples=ALICE)]
 async def enroll(request: Request) -> Response:
     """Enrols one face an image under a name: 201 for a new identity, 200 when it gains faces or has them already.
 
-    Repeated with the same `Idempotency-Key` and content, the first answer is given again and nothing is written.
+    `warnings` names others whose faces are as similar as one person's; it refuses nobody. Repeated with the same
+    `Idempotency-Key` and content, the first answer is given again, without its warnings, and nothing is written.
     """
     deps = deps_of(request)
     with deps.execution.admission:
@@ -126,8 +127,8 @@ async def _idempotency(request: Request, asked: Asked[EnrollOptions]) -> tuple[s
 
 
 def _fingerprint(asked: Asked[EnrollOptions]) -> str:
-    """Of what was asked, not of the body's bytes: a form's boundary differs each time it is sent."""
-    digest = hashlib.sha256(asked.options.model_dump_json(exclude={"image", "images"}).encode())
+    """Of what was asked to be enrolled, not of the body's bytes: a form's boundary differs each time it is sent."""
+    digest = hashlib.sha256(asked.options.model_dump_json(exclude={"image", "images", "warn_similar"}).encode())
     for picture in asked.pictures:
         data = picture.encode() if isinstance(picture, str) else picture
         digest.update(len(data).to_bytes(8, "big") + data)

@@ -187,6 +187,23 @@ def test_quality_filter_names_what_is_missed(service: FaceService, astronaut: by
         service.prepare(astronaut, strict)
 
 
+def test_a_missed_limit_is_named_for_programs_too(service: FaceService, astronaut: bytes) -> None:
+    [face] = service.detect(astronaut, DetectOptions.model_validate({"return": ["quality"]}))["faces"]
+    sharp, score = face["quality"]["sharpness"], face["score"]
+    assert abs(face["quality"]["roll"]) > 0.01
+    strict = QualityFilter(min_sharpness=min(1, sharp + 0.01), min_detection_score=score - 0.01, max_roll=0)
+    with pytest.raises(LowQualityError, match=r"sharpness .* < .*, \|roll\| .* > 0") as refusal:
+        service.prepare(astronaut, EnrollOptions(identity="x", quality_filter=strict))
+    assert [one["field"] for one in refusal.value.errors] == [
+        "quality_filter.min_sharpness",
+        "quality_filter.max_roll",
+    ]
+    with pytest.raises(LowQualityError, match=r"^[^,]*detection_score .* < 1$"):
+        service.prepare(astronaut, EnrollOptions(identity="x", quality_filter=QualityFilter(min_detection_score=1)))
+    passing = QualityFilter(min_sharpness=sharp - 0.01, min_detection_score=score - 0.01, max_roll=20, max_yaw=90)
+    service.prepare(astronaut, EnrollOptions(identity="x", quality_filter=passing))
+
+
 def test_the_same_picture_again_is_a_duplicate(service: FaceService, astronaut: bytes) -> None:
     service.new_collection("twice")
     first = answer_of(service, astronaut, "eileen", "twice")
@@ -203,7 +220,7 @@ def test_of_several_images_the_good_ones_are_enrolled(service: FaceService, astr
     answer = answers.EnrollAnswer.model_validate_json(
         service.enroll([broken, service.prepare(astronaut, options)], options, request_id="r")
     )
-    assert [item.model_dump() for item in answer.rejected] == [
+    assert [item.model_dump(exclude_none=True) for item in answer.rejected] == [
         {"index": 0, "code": "invalid_image", "detail": "broken"}
     ]
     assert [face.index for face in answer.faces] == [1]

@@ -73,3 +73,15 @@ def test_nothing_enrolled_is_a_failure(faceserve: Faceserve, people: Path, tmp_p
     assert done.out == "enrolled 0 (of 0 identities), already there 0, skipped 2\n"
     (tmp_path / "empty").mkdir()
     assert faceserve("enroll", tmp_path / "empty").code == 2
+
+
+def test_a_face_that_is_there_under_another_name_is_told(faceserve: Faceserve, samples: Path, tmp_path: Path) -> None:
+    faceserve("enroll", samples / "astronaut.jpg")
+    collins, eileen = (tmp_path / name / f"{name}.jpg" for name in ("collins", "eileen"))
+    for twin in (collins, eileen):
+        twin.parent.mkdir()
+        shutil.copy(samples / "astronaut.jpg", twin)
+    done = faceserve("enroll", collins)
+    assert done.code == 0
+    assert f"look at {collins}: collins is as similar to astronaut as one person (1.00)" in done.err
+    assert "look at" not in faceserve("enroll", eileen, "--no-warn-similar").err

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from app.sdk import open_pipeline
+
 Faceserve = Callable[..., Any]
 
 
@@ -50,6 +52,25 @@ def test_detect_takes_the_routes_options(faceserve: Faceserve, samples: Path) ->
     assert face["quality"]["size_px"] > 50
     assert face["crop"]
     assert "landmarks" not in face
+
+
+def test_recognize_takes_a_filter_and_a_margin(faceserve: Faceserve, samples: Path) -> None:
+    photos = [samples / "astronaut.jpg", samples / "grace_hopper.jpg"]
+    assert faceserve("enroll", *photos).code == 0
+    with open_pipeline(data_dir=Path("data")) as faces:
+        faces.service.gallery.update_identity("default", "astronaut", metadata={"agency": "NASA", "flights": 4})
+
+    def names(*flags: object) -> list[str | None]:
+        (line,) = faceserve("recognize", photos[0], *flags).lines
+        return [face["identity"] for face in line["faces"]]
+
+    assert names("--filter", "agency=NASA", "--filter", "agency=ESA", "--filter", "flights=4") == ["astronaut"]
+    assert names("--filter", 'flights="4"') == [None]
+    assert names("--min-margin", "0.1") == ["astronaut"]
+    assert names("--min-margin", "2") == [None]
+    refused = faceserve("recognize", photos[0], "--filter", "agency")
+    assert refused.code == 2
+    assert "expected KEY=VALUE" in refused.err
 
 
 @pytest.mark.parametrize("name", ["drawn.jpg", "deep/drawn.png"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Sequence
 
 import faiss
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gallery import halves
 from gallery import index as index_module
 from gallery.index import FlatIndex, Hit
 
@@ -29,6 +31,48 @@ def best_of_each(
     for identity, embedding in rows.values():
         best[identity] = max(best.get(identity, -2), float(embedding @ query))
     return sorted((value for value in best.values() if value >= threshold), reverse=True)[:top_k]
+
+
+class Whole:
+    """An index with the whole rows kept beside it, as the database does."""
+
+    def __init__(self, dimension: int) -> None:
+        self.flat = FlatIndex(dimension)
+        self.of: dict[int, tuple[int, NDArray[np.float32]]] = {}
+        self.asked = 0
+
+    def add(self, faces: Iterable[int], identities: Iterable[int], embeddings: NDArray[np.float32]) -> None:
+        faces, identities = list(faces), list(identities)
+        self.flat.add(faces, identities, embeddings)
+        self.of.update(zip(faces, zip(identities, embeddings, strict=True), strict=True))
+
+    def remove(self, face: int) -> None:
+        self.flat.remove(face)
+        del self.of[face]
+
+    def originals(self, faces: Sequence[int]) -> NDArray[np.float32]:
+        self.asked += len(faces)
+        return np.stack([self.of[face][1] for face in faces])
+
+    def search(
+        self, queries: NDArray[np.float32], top_k: int, threshold: float, allowed: NDArray[np.int64] | None = None
+    ) -> list[list[Hit]]:
+        return self.flat.search(queries, top_k, threshold, allowed, originals=self.originals)
+
+    def by_definition(
+        self, query: NDArray[np.float32], top_k: int, threshold: float, allowed: NDArray[np.int64] | None = None
+    ) -> list[Hit]:
+        """Every row in float64; of equals the first enrolled."""
+        hits = [
+            Hit(face, identity, float((embedding.astype(np.float64) * query.astype(np.float64)).sum()))
+            for face, (identity, embedding) in self.of.items()
+            if allowed is None or identity in allowed
+        ]
+        best: dict[int, Hit] = {}
+        for hit in sorted(hits, key=lambda hit: (-hit.similarity, hit.face)):
+            if hit.similarity >= threshold and len(best) < top_k:
+                best.setdefault(hit.identity, hit._replace(similarity=min(1.0, max(-1.0, hit.similarity))))
+        return list(best.values())
 
 
 def agree(
@@ -59,7 +103,7 @@ def test_any_order_of_adding_and_removing_answers_like_the_definition(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index_module, "SEGMENT_ROWS", 7)
-        index, rows = FlatIndex(8), dict[int, tuple[int, NDArray[np.float32]]]()
+        index, rows = Whole(8), dict[int, tuple[int, NDArray[np.float32]]]()
         for face, (add, seed) in enumerate(steps):
             if add or not rows:
                 rows[face] = (seed % identities, unit_rows(1, 8, seed)[0])
@@ -71,8 +115,8 @@ def test_any_order_of_adding_and_removing_answers_like_the_definition(
         queries = unit_rows(3, 8, 99)
         for query, hits in zip(queries, index.search(queries, top_k, threshold), strict=True):
             agree(hits, rows, query, top_k, threshold)
-        assert {face for face, _, _ in index.rows()} == set(rows)
-        assert len(index) == len(rows)
+        assert {face for face, _, _ in index.flat.rows()} == set(rows)
+        assert len(index.flat) == len(rows)
 
 
 def test_a_search_widens_until_it_has_enough_identities() -> None:
@@ -80,23 +124,22 @@ def test_a_search_widens_until_it_has_enough_identities() -> None:
     crowd = near + 0.01 * unit_rows(500, 16, 1)
     crowd /= np.linalg.norm(crowd, axis=1, keepdims=True)
     others = unit_rows(20, 16, 2)
-    index = FlatIndex(16)
+    index = Whole(16)
     index.add(range(500), [0] * 500, crowd.astype(np.float32))
     index.add(range(500, 520), range(1, 21), others)
     (hits,) = index.search(near[np.newaxis], 4, -1)
-    rows = {face: (identity, embedding) for face, identity, embedding in index.rows()}
-    agree(hits, rows, near, 4, -1)
+    agree(hits, index.of, near, 4, -1)
     assert len(hits) == 4
 
 
 def test_many_rows_at_once_fill_one_segment_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "SEGMENT_ROWS", 10)
-    index, embeddings = FlatIndex(8), unit_rows(35, 8)
+    index, embeddings = Whole(8), unit_rows(35, 8)
     index.add(range(35), range(35), embeddings)
     for face in range(0, 35, 3):
         index.remove(face)
     index.add([100, 101], [100, 101], unit_rows(2, 8, 5))
-    assert [segment.count for segment in index._segments] == [8, 7, 7, 3]
+    assert [segment.count for segment in index.flat._segments] == [8, 7, 7, 3]
     hits = index.search(embeddings[[1, 34]], 1, 0.99)
     assert [hit.face for (hit,) in hits] == [1, 34]
 
@@ -113,7 +156,7 @@ def test_a_removed_embedding_is_overwritten_in_memory() -> None:
 
 def test_similarities_stay_within_cosines_range() -> None:
     rows = unit_rows(200, 512)
-    index = FlatIndex(512)
+    index = Whole(512)
     index.add(range(200), range(200), rows)
     similarities = [hits[0].similarity for hits in index.search(rows, 1, -1)]
     assert max(similarities) <= 1
@@ -121,7 +164,7 @@ def test_similarities_stay_within_cosines_range() -> None:
 
 
 def test_each_thread_searches_with_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    index = FlatIndex(8)
+    index = Whole(8)
     index.add([1], [1], unit_rows(1, 8))
     seen: list[int] = []
 
@@ -133,3 +176,97 @@ def test_each_thread_searches_with_one_core(monkeypatch: pytest.MonkeyPatch) -> 
     thread.start()
     thread.join()
     assert seen == [1]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    queries=st.sampled_from([1, 3, 6, 33]),
+    twins=st.integers(0, 200),
+    apart=st.sampled_from([0, 1e-7, 1e-5, 1e-4, 1e-3]),
+    identities=st.sampled_from([1, 7, 300]),
+    top_k=st.integers(1, 8),
+    threshold=st.sampled_from([-1.0, 0.3, 0.9]),
+    some=st.booleans(),
+)
+def test_near_ties_are_told_apart_as_in_float64(
+    seed: int, queries: int, twins: int, apart: float, identities: int, top_k: int, threshold: float, some: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((300, 24))
+    rows[:twins] = rows[0] / np.linalg.norm(rows[0]) + apart * rng.standard_normal((twins, 24))
+    rows[rng.random(rows.shape) < 0.1] *= 1e-5  # halves that would be subnormal
+    embeddings = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    allowed = np.unique(rng.integers(0, identities, 5)) if some else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_module, "SEGMENT_ROWS", 64)
+        index = Whole(24)
+        index.add(range(300), rng.integers(0, identities, 300).tolist(), embeddings)
+        for face in rng.permutation(300)[:40].tolist():
+            index.remove(face)
+        asked = embeddings[rng.integers(0, max(twins, 300), queries)]
+        for query, hits in zip(asked, index.search(asked, top_k, threshold, allowed), strict=True):
+            assert hits == index.by_definition(query, top_k, threshold, allowed)
+
+
+def test_without_the_widening_a_near_tie_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(halves, "bounds", lambda queries, error, length: np.zeros(len(queries)))
+    rng = np.random.default_rng(0)
+    rows = unit_rows(1, 24) + 1e-4 * rng.standard_normal((300, 24)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    index = Whole(24)
+    index.add(range(300), range(300), rows)
+    found = [hits[0].face for hits in index.search(rows, 1, -1)]
+    assert found != [index.by_definition(query, 1, -1)[0].face for query in rows]
+
+
+def test_one_answer_alone_and_in_company() -> None:
+    index, rows = Whole(32), unit_rows(500, 32)
+    index.add(range(500), range(500), rows)
+    together = index.search(rows[:40], 5, -1)
+    assert together == [index.search(row[np.newaxis], 5, -1)[0] for row in rows[:40]]
+
+
+def test_few_whole_rows_are_asked_for() -> None:
+    index, rows = Whole(128), unit_rows(20_000, 128)
+    index.add(range(20_000), range(20_000), rows)
+    index.search(rows[:32], 1, -1)
+    assert index.asked < 3 * 32
+
+
+def test_faces_are_found_in_whatever_order_they_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "SEGMENT_ROWS", 5)
+    index, rows = Whole(8), unit_rows(30, 8)
+    for face in (7, 3, 9, 11, 10, 1, 20, 21, 22, 5):
+        index.add([face], [face], rows[face][np.newaxis])
+    for face in (9, 22, 3):
+        index.remove(face)
+    index.add([4, 9], [4, 9], rows[[4, 9]])
+    assert [face for face in range(30) if face in index.flat] == [1, 4, 5, 7, 9, 10, 11, 20, 21]
+    assert [hits[0].face for hits in index.search(rows[[4, 9, 21]], 1, 0.9)] == [4, 9, 21]
+
+
+@pytest.mark.parametrize("queries", [1, 40])
+@pytest.mark.parametrize("dimension", [16, 512])
+def test_both_kernels_stay_within_the_bound_of_a_float32_sum(queries: int, dimension: int) -> None:
+    rows = unit_rows(3000, dimension)
+    index, asked = FlatIndex(dimension), unit_rows(queries, dimension, 1)
+    index.add(range(3000), range(3000), rows)
+    kept = halves.halve(rows)
+    bound = halves.bounds(asked, 0, kept.length)
+    question = index_module._Asked(asked, 3000, np.full(queries, -2.0), None)
+    for query, most, nearest in zip(asked, bound, index._nearest(question), strict=True):
+        true = halves.similarities(kept.rows[nearest.faces].astype(np.float32), query)
+        assert np.abs(nearest.similarities - true).max() <= most
+
+
+def test_the_rounding_is_within_what_is_told_of_it() -> None:
+    rows = unit_rows(200, 64)
+    rows[:, :8] *= 1e-5
+    kept = halves.halve(rows)
+    apart = np.linalg.norm(rows.astype(np.float64) - kept.rows.astype(np.float64), axis=1)
+    assert 0 < np.max(apart) <= kept.error < 1.01 * np.max(apart)
+    assert np.max(np.linalg.norm(kept.rows.astype(np.float64), axis=1)) <= kept.length
+    assert not ((kept.rows != 0) & (np.abs(kept.rows) < 2.0**-14)).any()
+    out = np.empty(rows.shape, np.float32)
+    assert (halves.whole_of(kept.rows, out) * halves.SCALE == kept.rows.astype(np.float32)).all()

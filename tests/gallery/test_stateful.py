@@ -24,6 +24,8 @@ from gallery.types import (
     IdentityNotFoundError,
     ModelMismatchError,
     NewFace,
+    Scoring,
+    Terms,
 )
 
 HANDLES = st.integers(0, 1)
@@ -50,6 +52,8 @@ class Person:
 
 
 class GalleryMachine(RuleBasedStateMachine):
+    scoring: Scoring = "max"
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
@@ -57,7 +61,7 @@ class GalleryMachine(RuleBasedStateMachine):
         self.patch.setattr(index_module, "SEGMENT_ROWS", 3)
         self.handles = [self.opened(), self.opened()]
         self.epoch = 0
-        self.handles[0].create_collection("people", self.embedder, 8)
+        self.handles[0].create_collection("people", self.embedder, 8, terms=Terms(self.scoring))
         self.people: dict[str, Person] = {}
 
     @property
@@ -76,6 +80,14 @@ class GalleryMachine(RuleBasedStateMachine):
             handle.close()
         self.patch.undo()
         shutil.rmtree(self.folder)
+
+    def score(self, person: Person, query: NDArray[np.float32]) -> float:
+        """How similar the query is to somebody with faces."""
+        faces = [self.vector(face) for face in person.faces.values()]
+        if self.scoring == "max":
+            return max(float(face @ query) for face in faces)
+        total = np.sum(faces, axis=0, dtype=np.float64)
+        return float(total @ query / np.linalg.norm(total))
 
     @rule(handle=HANDLES, name=NAMES, numbers=st.lists(NUMBERS, min_size=1, max_size=3))
     def enroll(self, handle: int, name: str, numbers: list[int]) -> None:
@@ -151,11 +163,7 @@ class GalleryMachine(RuleBasedStateMachine):
     )
     def search(self, handle: int, number: int, top_k: int, threshold: float) -> None:
         query = self.vector(number)
-        best = {
-            name: max(float(self.vector(face) @ query) for face in person.faces.values())
-            for name, person in self.people.items()
-            if person.faces
-        }
+        best = {name: self.score(person, query) for name, person in self.people.items() if person.faces}
         expected = sorted((similarity for similarity in best.values() if similarity >= threshold), reverse=True)
         found = self.handles[handle].search(
             "people", query[np.newaxis], embedder=self.embedder, top_k=top_k, threshold=threshold
@@ -165,7 +173,9 @@ class GalleryMachine(RuleBasedStateMachine):
         for match in found:
             person = self.people[match.identity]
             assert match.metadata == person.metadata
-            assert float(self.vector(person.faces[match.face_id]) @ query) == pytest.approx(match.similarity, abs=1e-5)
+            assert self.score(person, query) == pytest.approx(match.similarity, abs=1e-5)
+            nearest = max(float(self.vector(face) @ query) for face in person.faces.values())
+            assert float(self.vector(person.faces[match.face_id]) @ query) == pytest.approx(nearest, abs=1e-5)
 
     @rule(handle=HANDLES, name=NAMES, number=NUMBERS)
     def compare(self, handle: int, name: str, number: int) -> None:
@@ -179,8 +189,7 @@ class GalleryMachine(RuleBasedStateMachine):
             similarity, face_id = self.handles[handle].similarity(
                 "people", name, self.vector(number), embedder=self.embedder
             )
-            best = max(float(self.vector(face) @ self.vector(number)) for face in self.people[name].faces.values())
-            assert similarity == pytest.approx(best, abs=1e-5)
+            assert similarity == pytest.approx(self.score(self.people[name], self.vector(number)), abs=1e-5)
             assert face_id in self.people[name].faces
 
     @rule(handle=HANDLES)
@@ -202,3 +211,11 @@ class GalleryMachine(RuleBasedStateMachine):
 
 GalleryMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
 TestGallery = GalleryMachine.TestCase
+
+
+class MeanMachine(GalleryMachine):
+    scoring = "mean"
+
+
+MeanMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
+TestGalleryOfMeans = MeanMachine.TestCase

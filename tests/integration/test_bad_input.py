@@ -206,7 +206,8 @@ def test_a_reused_key_with_another_body(client: Client, astronaut: bytes, hopper
     first = client.ask("POST", "/gallery?identity=keyed", astronaut, content_type="image/jpeg", idempotency_key="k1")
     again = client.ask("POST", "/gallery?identity=keyed", astronaut, content_type="image/jpeg", idempotency_key="k1")
     other = client.ask("POST", "/gallery?identity=keyed", hopper, content_type="image/jpeg", idempotency_key="k1")
-    assert (first.status, again.status, again.body) == (201, 201, first.body)
+    assert (first.status, again.status) == (201, 201)
+    assert again.json == first.json | {"warnings": None}
     assert (other.status, other.code) == (409, "idempotency_conflict")
     assert client.erase("keyed").json["faces"] == 1
 

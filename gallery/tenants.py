@@ -1,0 +1,71 @@
+"""The collections of a gallery: made, listed, deleted."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from gallery import erase, records, templates
+from gallery.names import check_collection
+from gallery.projection import Projections
+from gallery.records import CollectionRow
+from gallery.store import Store
+from gallery.types import Collection, CollectionExistsError, Terms
+
+_USUAL = Terms()
+
+
+class Tenants:
+    """The part of a gallery that concerns whole collections. See `Gallery`, which is one and says what any call may
+    raise."""
+
+    def __init__(self, store: Store, erase_timeout_s: float, searches_at_once: int) -> None:
+        self._store = store
+        self._erase_timeout_s = erase_timeout_s
+        self._projections = Projections(store, at_once=searches_at_once)
+
+    def collections(self) -> list[Collection]:
+        """All, in name order. Lets go of the memory of those that another process deleted."""
+        with self._store.read() as connection:
+            found = records.collections(connection)
+        self._projections.keep({templates.searched(row) for row in found})
+        return [row.collection for row in found]
+
+    def collection(self, name: str) -> Collection:
+        """Costs the same however many faces there are."""
+        with self._store.read() as connection:
+            return records.collection(connection, check_collection(name)).collection
+
+    def create_collection(self, name: str, embedder: str, dimension: int, terms: Terms = _USUAL) -> Collection:
+        """Bound to the embedder with that digest, and to those terms; raises CollectionExistsError."""
+        with self._store.write() as connection:
+            if records.find_collection(connection, check_collection(name)):
+                raise CollectionExistsError(f"there is already a collection {name!r}")
+            return ensure(connection, name, embedder, dimension, terms).collection
+
+    def ensure_collection(self, name: str, embedder: str, dimension: int) -> Collection:
+        """The collection, made if need be; raises ModelMismatchError if it is another embedder's."""
+        with self._store.read() as connection:
+            if found := records.find_collection(connection, check_collection(name)):
+                return found.made_by(embedder).collection
+        with self._store.write() as connection:
+            return ensure(connection, name, embedder, dimension).collection
+
+    def delete_collection(self, name: str) -> None:
+        """Erases all that is in it. Writes the database anew: seconds for a large one. Raises EraseIncompleteError."""
+        with erase.erasing(self._store, self._erase_timeout_s) as connection:
+            records.remove_collection(connection, check_collection(name))
+        for index in (name, templates.name_of(name)):
+            self._projections.drop(index)
+
+
+def ensure(
+    connection: sqlite3.Connection, name: str, embedder: str, dimension: int, terms: Terms = _USUAL
+) -> CollectionRow:
+    """The collection, made on those terms if it is not there; raises ModelMismatchError if it is another
+    embedder's."""
+    if found := records.find_collection(connection, name):
+        return found.made_by(embedder)
+    row = records.add_collection(connection, name, embedder, dimension, terms)
+    if terms.scoring == "mean":
+        templates.add_hidden(connection, row)
+    return row

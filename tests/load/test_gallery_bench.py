@@ -1,0 +1,39 @@
+"""`faceserve bench gallery`, once on a few faces."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.bench.gallery.measure import targets
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is read from Linux's /proc")
+def test_a_small_gallery_is_measured(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app.cli", "bench", "gallery", "--size", "500x16", "--rounds", "1"]
+    subprocess.run([*command, "--out", str(tmp_path), "--work", str(tmp_path)], check=True, timeout=300)
+    told = json.loads((tmp_path / "gallery.json").read_bytes())
+    (size,) = told["gallery"]["sizes"]
+    assert (size["rows"], size["dimension"]) == (500, 16)
+    assert size["agreement"]["same"] == size["agreement"]["queries"]
+    assert size["together_per_s"]["ours"]["median"] > 0
+    assert size["enrolling"]["enrolments_per_s"] > 0
+    assert len(size["open_s"]) == 4
+    assert [target["name"] for target in told["targets"]] == [target.name for target in targets(told["gallery"])]
+
+
+@pytest.mark.parametrize("size", ["500", "x16", "500x", "0x16", "500x16x2"])
+def test_nonsense_is_refused(size: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", "bench", "gallery", "--size", size],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "FACESxDIMENSION" in done.stderr
