@@ -11,7 +11,7 @@ serve: $(VENV)/.base  ## install what the service needs and start it on 127.0.0.
 	$(BIN)/faceserve serve
 
 test: lint types  ## lint, types and every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
