@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,10 +16,10 @@ from engines.base import (
     EngineBusyError,
     EngineClosedError,
     Tensors,
-    TensorSpec,
     current_cancellation,
 )
 from engines.feeds import count_rows
+from engines.forwarding import Forwarding
 from engines.joining import run_each_of
 
 log = logging.getLogger("faceserve")
@@ -50,7 +50,7 @@ class _Call:
             self.error = None  # else the error and its traceback would hold each other, and the feeds, until a gc
 
 
-class BatchingEngine:
+class BatchingEngine(Forwarding):
     """An Engine over an Engine, whose concurrent calls share runs.
 
     At most `concurrency` callers run the inner engine at once, each on its own thread. A caller that finds a free slot
@@ -68,7 +68,7 @@ class BatchingEngine:
     def __init__(
         self, engine: Engine, *, max_waiting: int = 256, on_batch: Callable[[int], None] | None = None
     ) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._run_each = run_each_of(engine)
         self._max_waiting = max_waiting
         self._on_batch = on_batch
@@ -79,30 +79,6 @@ class BatchingEngine:
         self._waiting: deque[_Call] = deque()
         self._leaders = 0
         self._closed = False
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.outputs
-
-    @property
-    def max_batch_size(self) -> int:
-        return self._engine.max_batch_size
-
-    @property
-    def concurrency(self) -> int:
-        return self._engine.concurrency
-
-    @property
-    def description(self) -> Mapping[str, str]:
-        return self._engine.description
-
-    @property
-    def fault(self) -> str | None:
-        return self._engine.fault
 
     @property
     def waiting(self) -> int:

@@ -21,7 +21,8 @@ SOURCES = (
     *("app/evaluation/steps.py", "app/evaluation/method.py", "app/evaluation/rows.py"),
     *("engines/detector.py", "engines/single_shot.py", "engines/cascade/*.py"),
     *("engines/crops.py", "engines/embedder.py", "engines/geometry/*.py"),
-    *("engines/batching.py", "engines/joining.py", "engines/onnxruntime.py", "engines/tensorrt*.py"),
+    *("engines/batching.py", "engines/forwarding.py", "engines/joining.py"),
+    *("engines/onnxruntime.py", "engines/tensorrt*.py"),
 )
 """The files that turn pixels into numbers."""
 

@@ -8,49 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Engine, Image, ModelError, Tensors, TensorSpec
+from engines.base import Engine, Image, ModelError, Tensors
 from engines.cascade import CascadeDetector
 from engines.cascade.parts import CROPS
 from engines.families import Size
+from engines.forwarding import Forwarding
 
 
-class Recording:
+class Recording(Forwarding):
     """An engine that keeps all that it was fed, in `fed`; for one thread. The engine stays the caller's."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self.fed: list[Tensors] = []
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.outputs
-
-    @property
-    def max_batch_size(self) -> int:
-        return self._engine.max_batch_size
-
-    @property
-    def concurrency(self) -> int:
-        return self._engine.concurrency
-
-    @property
-    def description(self) -> Mapping[str, str]:
-        return self._engine.description
-
-    @property
-    def fault(self) -> str | None:
-        return self._engine.fault
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
         self.fed.append({name: array.copy() for name, array in feeds.items()})
-        return self._engine.run(feeds)
-
-    def close(self) -> None:
-        self._engine.close()
+        return super().run(feeds)
 
 
 def stage_feeds(engines: Mapping[Size, Engine], size: Size, pictures: Iterable[Image]) -> Tensors:

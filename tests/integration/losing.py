@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from engines.base import DeviceLostError, Engine, Tensors, TensorSpec
+from engines.base import DeviceLostError, Engine, Tensors
+from engines.forwarding import Forwarding
 from engines.load import LoadOptions, load_engine
 from tests.integration.running import SERVE
 
@@ -30,45 +31,26 @@ os.register_at_fork(after_in_child=lose)
 """A program for `running`: of its workers the first to load an engine loses the main detector's device."""
 
 
-class LosingEngine:
+class LosingEngine(Forwarding):
     """A real engine that answers `calls` runs and then none, like one whose GPU is gone."""
 
     def __init__(self, engine: Engine, calls: int) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._left = calls
         self._lock = threading.Lock()
-        self.fault: str | None = None
+        self._lost: str | None = None
 
     @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.outputs
-
-    @property
-    def max_batch_size(self) -> int:
-        return self._engine.max_batch_size
-
-    @property
-    def concurrency(self) -> int:
-        return self._engine.concurrency
-
-    @property
-    def description(self) -> Mapping[str, str]:
-        return self._engine.description
+    def fault(self) -> str | None:
+        return self._lost
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
         with self._lock:
             self._left -= 1
             if self._left < 0:
-                self.fault = LOST
+                self._lost = LOST
                 raise DeviceLostError(LOST)
-        return self._engine.run(feeds)
-
-    def close(self) -> None:
-        self._engine.close()
+        return super().run(feeds)
 
 
 def losing(calls: int) -> Callable[[Path, LoadOptions], Engine]:
