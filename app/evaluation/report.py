@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
+import typer
+from rich.console import Console
 from rich.table import Table
 
 from app.evaluation.wording import Json, escape, table
@@ -82,6 +84,14 @@ def method_line(method: Json) -> str:
 def pictures(names: Mapping[str, str]) -> list[str]:
     """Pictures that lie beside the report, by their files, each with what it shows."""
     return [line for name, shows in names.items() for line in (f"![{shows}]({name})", "")]
+
+
+def conclude(told: Json, lines: Sequence[str], summary: Table, drawn: Mapping[str, Draw], out: Path, name: str) -> None:
+    """Writes report, figures and pictures, shows the summary, and says which files there are now."""
+    written = write(told, lines, drawn, out, name)
+    Console().print(summary)
+    for path in written:
+        typer.echo(f"written: {path}")
 
 
 def write(told: Json, lines: Sequence[str], drawn: Mapping[str, Draw], out: Path, name: str) -> list[Path]:

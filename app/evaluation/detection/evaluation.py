@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import typer
-from rich.console import Console
-
 from app.build import least_score
 from app.evaluation import report
 from app.evaluation.detection import figures, plots, sheet
@@ -91,10 +88,7 @@ def evaluate(asked: Asked) -> None:
         by_name = {one.photo.name: each for one, each in zip(photos, found, strict=True)}
         told[NAME]["wider"] = None if truth is None else protocol(truth, by_name)
     draw = _drawings(told, _worst(photos, found, told[NAME], asked.settings.max_image_pixels))
-    written = report.write(told, markdown(told, PICTURES), draw, asked.out, NAME)
-    Console().print(summary(told))
-    for path in written:
-        typer.echo(f"written: {path}")
+    report.conclude(told, markdown(told, PICTURES), summary(told), draw, asked.out, NAME)
 
 
 def _served_score(run: Run, asked: Asked) -> float:

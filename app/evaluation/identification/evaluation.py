@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import typer
-from rich.console import Console
-
 from app.evaluation import report, sheet
 from app.evaluation.groups import read_attributes
 from app.evaluation.identification import figures, plots
@@ -60,10 +57,7 @@ def evaluate(asked: Asked) -> None:
         told = report.about(run, asked.method, asked.settings, data)
         told[NAME] = figures.measure(known, sought, run.embedder.thresholds, replicates=asked.replicates, groups=groups)
         sections = _worst(run, asked.method, known, sought, told[NAME]["worst"])
-    written = report.write(told, markdown(told, PICTURES), _drawings(told, sections), asked.out, NAME)
-    Console().print(summary(told))
-    for path in written:
-        typer.echo(f"written: {path}")
+    report.conclude(told, markdown(told, PICTURES), summary(told), _drawings(told, sections), asked.out, NAME)
 
 
 def _photos(asked: Asked) -> tuple[tuple[Photo, ...], tuple[Photo, ...]]:

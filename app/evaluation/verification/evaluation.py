@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from app.evaluation import report, sheet
 from app.evaluation.embeddings import Embeddings, embed_once
@@ -63,10 +62,7 @@ def evaluate(asked: Asked) -> None:
         told[NAME]["thresholds"] = saving.noted(told)
         sections = _worst(run, asked.method, sets, told[NAME]["worst"], progress)
     draw = _drawings(told, sections)
-    written = report.write(told, markdown(told, PICTURES), draw, asked.out, NAME)
-    Console().print(summary(told))
-    for path in written:
-        typer.echo(f"written: {path}")
+    report.conclude(told, markdown(told, PICTURES), summary(told), draw, asked.out, NAME)
     if asked.save:
         from app.build import model_store
 
