@@ -6,13 +6,13 @@ import json
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from gallery import schema
 from gallery.filesystem import network_share
+from gallery.journal import write_ahead
 from gallery.rawfile import RawFile
 from gallery.storage_faults import damaged, explained
 from gallery.types import GalleryBusyError, StorageError
@@ -170,21 +170,8 @@ class Store:
             return connection
 
     def _write_ahead(self, connection: sqlite3.Connection) -> None:
-        # While another process opens the new database too, SQLite answers "locked" at once, whatever the timeout.
-        deadline = time.monotonic() + self._busy_timeout_s
-        while True:
-            try:
-                mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-                continue
-            if mode != "wal":
-                raise StorageError(
-                    f"{self.path}: this file system has no shared memory for SQLite's WAL; use a local one"
-                )
-            return
+        if write_ahead(connection, within_s=self._busy_timeout_s) != "wal":
+            raise StorageError(f"{self.path}: this file system has no shared memory for SQLite's WAL; use a local one")
 
     def _refuse_another(self, connection: sqlite3.Connection) -> None:
         if not self._raw.is_at(self.path):

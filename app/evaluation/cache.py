@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from app.evaluation.photos import EvaluationError
+from gallery.journal import write_ahead
 
 COMMIT_ROWS = 256
 COMMIT_S = 2.0
@@ -102,7 +103,7 @@ class Cache:
         """Makes a new file ours; EvaluationError for somebody else's, before anything is written to it."""
         self._require_ours()
         if self._path is not None:
-            _write_ahead(self._connection)
+            write_ahead(self._connection, within_s=BUSY_S)
         self._connection.execute("PRAGMA synchronous = NORMAL")  # a power cut loses rows, never the file
         with _transaction(self._connection):
             self._require_ours()
@@ -162,17 +163,3 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    # While another process opens the new file too, SQLite answers "locked" at once, whatever the timeout.
-    deadline = time.monotonic() + BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-            continue
-        return
