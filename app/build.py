@@ -30,7 +30,7 @@ from engines.load import load_engine
 from engines.models import SHIPPED, ModelSpec, ModelStore
 from engines.shared.channel import Channel
 from engines.shared.client import Seat
-from gallery.gallery import Gallery
+from gallery.local.gallery import LocalGallery
 from gallery.types import ModelMismatchError
 
 DEFAULT_COLLECTION = "default"
@@ -123,16 +123,16 @@ def least_score(settings: Settings, detector: ModelSpec) -> float:
     return family_called(detector.family).min_score if settings.min_score is None else settings.min_score
 
 
-def open_gallery(settings: Settings) -> Gallery:
+def open_gallery(settings: Settings) -> LocalGallery:
     """The gallery in the data folder, made if need be; the caller closes it."""
-    return Gallery(
+    return LocalGallery(
         settings.data_dir / "gallery",
         idempotency_ttl_s=3600 * settings.idempotency_ttl_h,
         searches_at_once=settings.concurrency,
     )
 
 
-def _ensure_default(gallery: Gallery, embedder: str, dimension: int) -> None:
+def _ensure_default(gallery: LocalGallery, embedder: str, dimension: int) -> None:
     """The default collection, made if need be; one of another embedder is for its users to be told of, with a 409."""
     with suppress(ModelMismatchError):
         gallery.ensure_collection(DEFAULT_COLLECTION, embedder, dimension)

@@ -16,8 +16,7 @@ from engines.embedder import Embedder
 from engines.families import Crop, Size
 from engines.manifest import ModelSpec
 from gallery.gallery import Gallery
-from gallery.reembed import Target
-from gallery.types import ReembedRefusedError, Survey
+from gallery.types import ReembedRefusedError, Survey, Target
 
 _MAX_PIXELS = 2**22
 _ANEW = "enrol anew from the pictures"

@@ -1,1 +1,1 @@
-"""Who is who: collections of identities and their face embeddings. SQLite is the truth, FAISS is derived from it."""
+"""Who is who: collections of identities and their face embeddings. `gallery.py` says what is promised of them."""

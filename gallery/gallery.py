@@ -1,28 +1,17 @@
-"""The gallery: who is who, asked and changed from any thread of any process on this host."""
+"""The gallery: who is who, asked and changed from any thread of any process that has it open."""
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery import answers, check, cursors, enrolment, erase, face_records, records, reembed, templates, transfer
 from gallery.filters import Filter
-from gallery.names import check_collection, check_embeddings, check_identity
-from gallery.records import CollectionRow, IdentityRow
-from gallery.reembed import Target
-from gallery.searching import Searches, Threshold
-from gallery.store import Store
-from gallery.tenants import Tenants
 from gallery.types import (
+    Collection,
     Enrolment,
-    EraseIncompleteError,
     Idempotency,
     Identity,
     Imported,
@@ -32,57 +21,47 @@ from gallery.types import (
     Page,
     Reembedded,
     Survey,
+    Target,
+    Terms,
+    Threshold,
 )
 
 MAX_PAGE = 1000
+USUAL_TERMS = Terms()
 
 
-class Gallery(Tenants):
-    """SQLite keeps the truth in `folder`, FAISS searches a copy of it that follows the change log.
+class Gallery(Protocol):
+    """What every gallery promises, whatever it keeps its faces in: `gallery/local` on one host, others elsewhere.
 
-    Every method may be called from any thread, and several processes may have one folder open: what one has answered,
-    the others know at their next call. Beside the errors named below, any call may raise GalleryBusyError (locked past
-    `busy_timeout_s`, nothing written), StorageError, InvalidNameError, and CollectionNotFoundError. Names are compared
-    in Unicode's composed form.
-
-    `idempotency_ttl_s`: how long `enroll_once` remembers. `keep_changes`: length of the change log; a process that is
-    further behind reads the collection anew. `erase_timeout_s`: how long an erase waits for readers of old bytes.
-    `searches_at_once`: how many threads scan an index at a time; searches that come meanwhile share the next scan.
+    Every method may be called from any thread, and several processes may have one gallery open: what one has answered,
+    the others know at their next call. Beside the errors named below, any call may raise GalleryBusyError (nothing was
+    written), StorageError, InvalidNameError, and CollectionNotFoundError. Names are compared in Unicode's composed
+    form.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        idempotency_ttl_s: float = 86_400,
-        keep_changes: int = 100_000,
-        busy_timeout_s: float = 5,
-        erase_timeout_s: float = 5,
-        searches_at_once: int = 1,
-    ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._idempotency_ttl_s = idempotency_ttl_s
-        store = Store(folder / "gallery.db", busy_timeout_s=busy_timeout_s, keep_changes=keep_changes)
-        super().__init__(store, erase_timeout_s, searches_at_once)
-        self._searches = Searches(self._store, self._projections)
-        try:
-            # What a crash kept an erase from finishing. Others may be reading just now; then the next erase does it.
-            with suppress(EraseIncompleteError):
-                erase.fulfil(self._store, timeout_s=0)
-        except BaseException:
-            self._store.close()
-            raise
+    def __enter__(self) -> Gallery: ...
 
-    def __enter__(self) -> Gallery:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, *_: object) -> None: ...
 
     def close(self) -> None:
-        """Waits for calls in progress; later ones raise StorageError."""
-        self._projections.close()
-        self._store.close()
+        """Waits for calls in progress; later ones raise StorageError. May be called twice."""
+
+    # --- collections
+
+    def collections(self) -> list[Collection]:
+        """All, in name order."""
+
+    def collection(self, name: str) -> Collection:
+        """Costs the same however many faces there are."""
+
+    def create_collection(self, name: str, embedder: str, dimension: int, terms: Terms = USUAL_TERMS) -> Collection:
+        """Bound to the embedder with that digest, and to those terms; raises CollectionExistsError."""
+
+    def ensure_collection(self, name: str, embedder: str, dimension: int) -> Collection:
+        """The collection, made if need be; raises ModelMismatchError if it is another embedder's."""
+
+    def delete_collection(self, name: str) -> None:
+        """Erases all that is in it; raises EraseIncompleteError."""
 
     # --- enrolment
 
@@ -101,9 +80,6 @@ class Gallery(Tenants):
         identity is not enrolled again. Raises ModelMismatchError, InvalidEmbeddingError, CollectionFullError and
         IdentityFullError.
         """
-        with self._store.write() as connection:
-            row = records.collection(connection, check_collection(collection)).made_by(embedder)
-            return enrolment.enroll(connection, row, check_identity(identity), faces, metadata)[0]
 
     def enroll_once(
         self,
@@ -117,20 +93,11 @@ class Gallery(Tenants):
     ) -> bytes:
         """`enroll`, at most once for each key of a collection: the answer rendered then, from then on.
 
-        The answer is stored in the enrolment's transaction. Raises IdempotencyConflictError.
+        Raises IdempotencyConflictError.
         """
-        now = time.time()
-        with self._store.write() as connection:
-            row = records.collection(connection, check_collection(collection)).made_by(embedder)
-            answers.forget(connection, before=now - self._idempotency_ttl_s)
-            name = check_identity(identity)
-            return enrolment.enroll_once(connection, row, name, faces, metadata, idempotency, at=now)
 
     def recall(self, collection: str, key: str, fingerprint: str) -> bytes | None:
         """The answer `enroll_once` stored, None if there is none; raises IdempotencyConflictError."""
-        with self._store.read() as connection:
-            row = records.collection(connection, check_collection(collection))
-            return answers.recall(connection, row.key, key, fingerprint, since=time.time() - self._idempotency_ttl_s)
 
     # --- search
 
@@ -146,21 +113,15 @@ class Gallery(Tenants):
     ) -> list[list[Match]]:
         """For each row of (n, D) float32 unit embeddings at most `top_k` different identities, best first, to whose
         best face (or mean, as the collection scores) the cosine is at least `threshold`, a number or what gives one for
-        the number of identities searched; of those identities alone that `chosen` lets pass. Exact.
+        the number of identities searched; of those identities alone that `chosen` lets pass.
 
         Raises ModelMismatchError and InvalidEmbeddingError."""
-        return self._searches.nearest(
-            check_collection(collection), embeddings, embedder=embedder, top_k=top_k, threshold=threshold, chosen=chosen
-        )
 
     def lookalikes(
         self, collection: str, enrolled: Enrolment, faces: Sequence[NewFace], *, embedder: str, threshold: Threshold
     ) -> list[Match]:
         """Others than the one who was just `enrolled` that those `faces` could be, best first: at most one a face, of
         a cosine of at least `threshold`. One search. Raises what `search` raises."""
-        return self._searches.lookalikes(
-            check_collection(collection), enrolled, faces, embedder=embedder, threshold=threshold
-        )
 
     def similarity(
         self, collection: str, identity: str, embedding: NDArray[np.float32], *, embedder: str
@@ -170,33 +131,14 @@ class Gallery(Tenants):
 
         Raises ModelMismatchError, InvalidEmbeddingError, IdentityNotFoundError, FaceNotFoundError if it has no face.
         """
-        with self._store.read() as connection:
-            row = records.collection(connection, check_collection(collection)).made_by(embedder)
-            query = check_embeddings(embedding[np.newaxis], row.collection.dimension)[0]
-            owner = records.identity(connection, row, check_identity(identity))
-            best, face_id = face_records.nearest(connection, owner, query)
-            if row.collection.scoring == "mean":
-                return templates.similarity(connection, row, owner, query), face_id
-            return best, face_id
 
     # --- identities
 
     def identity(self, collection: str, name: str) -> Identity:
         """Raises IdentityNotFoundError."""
-        with self._store.read() as connection:
-            _, owner = _owner(connection, collection, name)
-            return face_records.described(connection, owner)
 
     def identities(self, collection: str, *, cursor: str | None = None, limit: int = 100) -> Page:
-        """Those enrolled first come first. Raises InvalidCursorError."""
-        if not 1 <= limit <= MAX_PAGE:
-            raise ValueError(f"limit is {limit}, expected 1 to {MAX_PAGE}")
-        after = cursors.decode(cursor)
-        with self._store.read() as connection:
-            row = records.collection(connection, check_collection(collection))
-            owners = records.identities_after(connection, row.key, after, limit + 1)
-            page = tuple(face_records.described(connection, owner) for owner in owners[:limit])
-        return Page(page, cursors.encode(owners[limit - 1].key) if len(owners) > limit else None)
+        """Pages of 1 to MAX_PAGE, in an order that does not change; raises InvalidCursorError."""
 
     def update_identity(
         self, collection: str, name: str, *, new_name: str | None = None, metadata: Metadata | None = None
@@ -205,43 +147,24 @@ class Gallery(Tenants):
 
         Raises IdentityNotFoundError and IdentityExistsError.
         """
-        with self._store.write() as connection:
-            row, owner = _owner(connection, collection, name)
-            if new_name is not None:
-                owner = records.rename(connection, row, owner, check_identity(new_name))
-            if metadata is not None:
-                owner = records.set_metadata(connection, owner, metadata)
-            return face_records.described(connection, owner)
 
     def delete_identity(self, collection: str, name: str) -> int:
-        """Erases embeddings, crops, name, metadata and stored answers from the files; how many faces there were.
+        """Erases embeddings, crops, name, metadata and stored answers; how many faces there were.
 
         Raises IdentityNotFoundError and EraseIncompleteError.
         """
-        with erase.erasing(self._store, self._erase_timeout_s) as connection:
-            row, owner = _owner(connection, collection, name)
-            return records.remove_identity(connection, row.key, owner)
 
     def delete_face(self, collection: str, name: str, face_id: str) -> None:
         """Erases one face; its identity stays, be it without faces. Raises IdentityNotFoundError, FaceNotFoundError
         and EraseIncompleteError."""
-        with erase.erasing(self._store, self._erase_timeout_s) as connection:
-            row, owner = _owner(connection, collection, name)
-            face_records.remove_face(connection, owner, face_id)
-            templates.refresh(connection, row, owner, erased=True)
 
     def crop(self, collection: str, name: str, face_id: str) -> bytes | None:
         """The PNG kept with the face, None if none was; raises IdentityNotFoundError and FaceNotFoundError."""
-        with self._store.read() as connection:
-            _, owner = _owner(connection, collection, name)
-            return face_records.crop(connection, owner, face_id)
 
     # --- in and out
 
     def export(self, collection: str) -> Iterator[dict[str, Any]]:
         """The collection as records for JSON, in constant memory; no erase waits for a slow reader of it."""
-        self.collection(collection)
-        return transfer.exported(self._store, collection)
 
     def import_records(
         self, lines: Iterable[Mapping[str, Any]], *, embedder: str, collection: str | None = None
@@ -251,13 +174,11 @@ class Gallery(Tenants):
         May be run again after a failure: what is there already is skipped. Raises InvalidRecordError,
         ModelMismatchError, IdentityExistsError where a name is taken by somebody else, and what is over a limit.
         """
-        return transfer.imported(self._store, lines, embedder=embedder, collection=collection)
 
     # --- another embedder
 
     def survey(self, collection: str) -> Survey:
-        """What `reembed` would have to go by. Reads all crops, in many short transactions."""
-        return reembed.survey(self._store, check_collection(collection))
+        """What `reembed` would have to go by. Reads all crops."""
 
     def reembed(self, collection: str, target: Target, *, made_by: str, drop_without_crop: bool = False) -> Reembedded:
         """Makes all embeddings anew from the crops kept, and binds the collection to the target's embedder, all at once
@@ -267,22 +188,11 @@ class Gallery(Tenants):
         Raises ReembedRefusedError where faces have no crop, unless they are to be dropped (their identities stay),
         ModelMismatchError if the collection is not `made_by`'s (any more), EraseIncompleteError, and what `embed` does.
         """
-        work = reembed.Reembedding(self._store, check_collection(collection), target, made_by, drop=drop_without_crop)
-        return work.run(self._erase_timeout_s)
 
     # --- health
 
     def ready(self) -> None:
-        """Raises StorageError or GalleryBusyError when the database cannot be read."""
-        self.collections()
+        """Raises StorageError or GalleryBusyError when the gallery cannot be read."""
 
     def check(self) -> list[str]:
-        """What differs between this process's index and the database, row by row; [] when nothing does."""
-        found = self.collections()
-        mean = [templates.name_of(collection.name) for collection in found if collection.scoring == "mean"]
-        return check.check(self._projections, [*(collection.name for collection in found), *mean])
-
-
-def _owner(connection: sqlite3.Connection, collection: str, name: str) -> tuple[CollectionRow, IdentityRow]:
-    row = records.collection(connection, check_collection(collection))
-    return row, records.identity(connection, row, check_identity(name))
+        """What differs between what is searched and what is kept, row by row; [] when nothing does. Slow."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Metadata = Mapping[str, Any]
+Threshold = float | Callable[[int], float]
+"""The least cosine of an answer, or what gives it for the number of identities searched."""
 Scoring = Literal["max", "mean"]
 """How similar a face is to an identity: to the best of its faces, or to their mean, brought to unit length."""
 
@@ -144,6 +146,21 @@ class Reembedded:
     collection: str
     faces: int
     dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The embedder to come, for one run.
+
+    `embed` turns n crops, PNG files as they were kept, into (n, dimension) float32 of unit length, in their order; it
+    is called from one thread, with at most `batch` crops. `on_progress(done, of)` hears how many faces are done.
+    """
+
+    embedder: str
+    dimension: int
+    embed: Callable[[Sequence[bytes]], NDArray[np.float32]]
+    batch: int = 32
+    on_progress: Callable[[int, int], None] = lambda done, of: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ LAYERS = ("app", "engines", "gallery")
 ALLOWED = {"app": {"app", "engines", "gallery"}, "engines": {"engines"}, "gallery": {"gallery"}}
 HOMES = {
     "onnxruntime": ("engines/onnxruntime.py",),
-    "faiss": ("gallery/index.py", "app/bench/gallery/contest.py"),
+    "faiss": ("gallery/local/index.py", "app/bench/gallery/contest.py"),
     "onnx": (
         *("app/bench/engines/recipe.py", "engines/architectures/", "engines/families/"),
         *("engines/build.py", "engines/canonical.py", "engines/folding.py", "engines/graphs.py", "engines/models.py"),
@@ -29,7 +29,7 @@ HOMES = {
     "torch": ("app/bench/engines/pytorch/",),
     "typer": ("app/cli/", "app/bench/", "app/evaluation/"),
     "pydantic_settings": ("app/settings.py",),
-    "sqlite3": ("gallery/", "app/evaluation/cache.py"),
+    "sqlite3": ("gallery/local/", "app/evaluation/cache.py"),
     "matplotlib": ("app/bench/plot.py", "app/evaluation/"),
     "scipy": ("app/evaluation/detection/wider_truth.py",),
     "urllib3": ("engines/downloads/",),
@@ -87,6 +87,7 @@ def test_every_arrow_points_the_right_way() -> None:
         ("gallery/gallery.py", "from app.settings import Settings"),
         ("gallery/gallery.py", "if True:\n    import engines"),
         ("gallery/gallery.py", "import faiss"),
+        ("gallery/types.py", "import sqlite3"),
         ("app/service.py", "import faiss.contrib"),
         ("engines/detector.py", "import onnxruntime as ort"),
         ("engines/onnxruntime.py", "from .base import Engine"),
@@ -103,8 +104,8 @@ def test_the_checker_finds(path: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("app/build.py", "from engines.load import load_engine\nfrom gallery.gallery import Gallery"),
-        ("gallery/index.py", "import faiss"),
+        ("app/build.py", "from engines.load import load_engine\nfrom gallery.local.gallery import LocalGallery"),
+        ("gallery/local/index.py", "import faiss"),
         ("engines/onnxruntime.py", "import onnxruntime"),
         ("engines/families/arcface.py", "from onnx import helper"),
         ("engines/tensorrt_plan.py", "import tensorrt as trt"),

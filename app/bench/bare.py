@@ -28,7 +28,7 @@ from engines.embedder import Embedder
 from engines.geometry.letterbox import letterbox
 from engines.load import load_engine
 from engines.single_shot import SingleShotDetector
-from gallery.gallery import Gallery
+from gallery.local.gallery import LocalGallery
 
 THRESHOLD = 0.4
 
@@ -50,7 +50,9 @@ class Alone:
 class BareLoop:
     """Straight calls of the pipeline's steps. The engines are the service's, without the batching in front of them."""
 
-    def __init__(self, settings: Settings, detectors: Sequence[Engine], embedder: Engine, gallery: Gallery) -> None:
+    def __init__(
+        self, settings: Settings, detectors: Sequence[Engine], embedder: Engine, gallery: LocalGallery
+    ) -> None:
         self._settings = settings
         self._detectors, self._embedder = detectors, embedder
         store = model_store(settings)
@@ -102,7 +104,7 @@ def open_bare_loop(settings: Settings) -> Iterator[BareLoop]:
         paths = [file.path for file in (*store.get(settings.detector).files, store.get(settings.embedder).files[0])]
         options = load_options(settings, choose(settings, paths))
         *detectors, embedder = [load_engine(path, options) for path in paths]
-        loop = BareLoop(settings, detectors, embedder, stack.enter_context(Gallery(settings.data_dir / "gallery")))
+        loop = BareLoop(settings, detectors, embedder, stack.enter_context(LocalGallery(settings.data_dir / "gallery")))
         stack.callback(loop.close)
         yield loop
 

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from app.evaluation.photos import EvaluationError
-from gallery.journal import write_ahead
+from gallery.local.journal import write_ahead
 
 COMMIT_ROWS = 256
 COMMIT_S = 2.0

@@ -19,7 +19,7 @@ from app.naming import Naming
 from app.schemas import NamingOptions
 from engines.models import SHIPPED, ModelStore
 from engines.thresholds import Choice, FarRow, Thresholds, false_match_rate
-from gallery.gallery import Gallery
+from gallery.local.gallery import LocalGallery
 from gallery.types import Match, NewFace
 
 STORE = ModelStore(SHIPPED)
@@ -29,37 +29,39 @@ TABLE = Thresholds.measured([FarRow(0.1, 1e-2), FarRow(0.2, 5e-4), FarRow(0.4, 1
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    with Gallery(tmp_path) as opened:
+def gallery(tmp_path: Path) -> Iterator[LocalGallery]:
+    with LocalGallery(tmp_path) as opened:
         opened.create_collection("empty", EMBEDDER.digest, 256)
         yield opened
 
 
-def naming(gallery: Gallery, thresholds: Thresholds | None) -> Naming:
+def naming(gallery: LocalGallery, thresholds: Thresholds | None) -> Naming:
     return Naming(gallery, Embedders(STORE, replace(EMBEDDER, thresholds=thresholds)))
 
 
-def test_what_was_measured_draws_the_line(gallery: Gallery) -> None:
+def test_what_was_measured_draws_the_line(gallery: LocalGallery) -> None:
     model = naming(gallery, TABLE)
     assert model.line_for_verify(None) == Choice(0.2, 5e-4, 5e-4, None)
     line, [found] = model.search(EMPTY, QUERY, 1)
     assert (line, found) == (Choice(0.1, 1e-2, false_match_rate(1e-2, 1), None), Candidates([]))
 
 
-def test_a_far_that_nobody_measured_is_not_made_up(gallery: Gallery) -> None:
+def test_a_far_that_nobody_measured_is_not_made_up(gallery: LocalGallery) -> None:
     model = naming(gallery, Thresholds(0.3, None, 0.4))
     assert model.line_for_verify(None) == Choice(0.3, None, None, None)
     assert model.search(EMPTY, QUERY, 1)[0] == Choice(0.4, None, None, None)
 
 
 @pytest.mark.parametrize("thresholds", [TABLE, None])
-def test_the_clients_line_comes_first_and_promises_nothing(gallery: Gallery, thresholds: Thresholds | None) -> None:
+def test_the_clients_line_comes_first_and_promises_nothing(
+    gallery: LocalGallery, thresholds: Thresholds | None
+) -> None:
     model = naming(gallery, thresholds)
     assert model.line_for_verify(0.7) == Choice(0.7, None, None, None)
     assert model.search(NamingOptions(collection="empty", threshold=0.7), QUERY, 1)[0] == Choice(0.7, None, None, None)
 
 
-def test_a_model_without_thresholds_says_how_to_get_some(gallery: Gallery) -> None:
+def test_a_model_without_thresholds_says_how_to_get_some(gallery: LocalGallery) -> None:
     model = naming(gallery, None)
     said = "mobilefacenet_256 recommends no threshold: send `threshold`, .* `faceserve eval verification --save`"
     with pytest.raises(InvalidRequestError, match=said):
@@ -76,13 +78,13 @@ def face(*towards: float) -> NewFace:
     return NewFace(row, sha256(row.tobytes()).hexdigest())
 
 
-def enrol(gallery: Gallery, people: dict[str, list[NewFace]], **metadata: str) -> None:
+def enrol(gallery: LocalGallery, people: dict[str, list[NewFace]], **metadata: str) -> None:
     gallery.ensure_collection("people", EMBEDDER.digest, 256)
     for name, faces in people.items():
         gallery.enroll("people", name, faces, embedder=EMBEDDER.digest, metadata=metadata)
 
 
-def test_with_a_filter_the_line_is_drawn_for_those_who_pass(gallery: Gallery) -> None:
+def test_with_a_filter_the_line_is_drawn_for_those_who_pass(gallery: LocalGallery) -> None:
     enrol(gallery, {f"p{number}": [face(0.15)] for number in range(19)}, department="support")
     enrol(gallery, {"alice": [face(0.15)]}, department="sales")
     model = naming(gallery, TABLE)
@@ -93,7 +95,7 @@ def test_with_a_filter_the_line_is_drawn_for_those_who_pass(gallery: Gallery) ->
     assert [match.identity for match in found.matches] == ["alice"]
 
 
-def test_the_best_is_named_only_well_ahead_of_the_second(gallery: Gallery) -> None:
+def test_the_best_is_named_only_well_ahead_of_the_second(gallery: LocalGallery) -> None:
     enrol(gallery, {"alice": [face(0.80), face(0.79)], "bob": [face(0.75)], "carol": [face(0.30)]})
     model = naming(gallery, None)
 
@@ -112,7 +114,7 @@ def test_the_best_is_named_only_well_ahead_of_the_second(gallery: Gallery) -> No
     assert found(min_margin=0.06, threshold=0.9) == Candidates([])
 
 
-def test_alone_nobody_is_ambiguous(gallery: Gallery) -> None:
+def test_alone_nobody_is_ambiguous(gallery: LocalGallery) -> None:
     enrol(gallery, {"alice": [face(0.8), face(0.8, 0.1)]})
     _, [found] = naming(gallery, None).search(NamingOptions(collection="people", threshold=0.5, min_margin=2), QUERY, 1)
     assert (found.margin, found.ambiguous, found.named) == (None, False, found.matches[0])
@@ -134,7 +136,7 @@ def test_who_is_named_is_above_the_line_and_ahead(
     assert [match.similarity for match in found.matches] == [each for each in ordered if each >= line][:top_k]
 
 
-def test_lookalikes_are_those_above_the_models_line(gallery: Gallery) -> None:
+def test_lookalikes_are_those_above_the_models_line(gallery: LocalGallery) -> None:
     enrol(gallery, {"alice": [face(0.9)], "bob": [face(0, 0.9)]})
     twin = [face(0.9, 0.01)]
     done = gallery.enroll("people", "new", twin, embedder=EMBEDDER.digest)

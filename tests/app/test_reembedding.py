@@ -20,7 +20,7 @@ from engines.detector import Detections
 from engines.embedder import Embedder
 from engines.load import load_engine
 from engines.models import SHIPPED, ModelSpec, ModelStore
-from gallery.gallery import Gallery
+from gallery.local.gallery import LocalGallery
 from gallery.types import NewFace, ReembedRefusedError
 from tests.pixels import write_pixels
 
@@ -31,8 +31,8 @@ def store(tmp_path: Path) -> ModelStore:
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    with Gallery(tmp_path / "gallery") as opened:
+def gallery(tmp_path: Path) -> Iterator[LocalGallery]:
+    with LocalGallery(tmp_path / "gallery") as opened:
         yield opened
 
 
@@ -40,7 +40,7 @@ def noise(height: int, width: int, seed: int = 0) -> Image:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
-def keep(gallery: Gallery, made_by: str, *pngs: bytes | None) -> None:
+def keep(gallery: LocalGallery, made_by: str, *pngs: bytes | None) -> None:
     """A collection `people` of that embedder's digest with a face for each crop, or for none."""
     gallery.create_collection("people", made_by, 2)
     for number, png in enumerate(pngs):
@@ -75,7 +75,7 @@ def test_a_crop_that_is_broken_or_of_another_size_is_refused(png: bytes) -> None
         Cut("template", (112, 96)).apply([png])
 
 
-def test_whether_they_do(store: ModelStore, gallery: Gallery) -> None:
+def test_whether_they_do(store: ModelStore, gallery: LocalGallery) -> None:
     aligned = write_pixels(store, "aligned")
     narrow = write_pixels(store, "narrow", size=(112, 96))
     large = write_pixels(store, "large", size=(160, 160))
@@ -105,7 +105,7 @@ def test_whether_they_do(store: ModelStore, gallery: Gallery) -> None:
     assert "a margin of 32 px, and embedder tight takes one of 16" in reason(boxes, tight)
 
 
-def test_what_crops_show_must_be_told_where_their_embedder_is_gone(store: ModelStore, gallery: Gallery) -> None:
+def test_what_crops_show_must_be_told_where_their_embedder_is_gone(store: ModelStore, gallery: LocalGallery) -> None:
     embedders = Embedders(store, write_pixels(store))
     keep(gallery, "f" * 64, crop_png(noise(112, 112)))
     with pytest.raises(ReembedRefusedError, match=r"no more \(ffffffffffff\): import that again, or say `--crops"):
@@ -120,7 +120,7 @@ def test_what_crops_show_must_be_told_where_their_embedder_is_gone(store: ModelS
         plan(gallery, "people", embedders, told="box")
 
 
-def test_faces_without_crops_are_counted_and_named(store: ModelStore, gallery: Gallery) -> None:
+def test_faces_without_crops_are_counted_and_named(store: ModelStore, gallery: LocalGallery) -> None:
     embedders = Embedders(store, write_pixels(store, crop="box"))
     keep(gallery, ModelStore(SHIPPED).get("mobilefacenet_256").digest, None, None)
     with pytest.raises(ReembedRefusedError, match=r"2 of 2 faces .*person 0, person 1.*--drop-without-crop"):
@@ -131,7 +131,7 @@ def test_faces_without_crops_are_counted_and_named(store: ModelStore, gallery: G
         cut.apply([crop_png(noise(112, 112))])
 
 
-def test_the_new_embeddings_are_those_of_the_crops(store: ModelStore, gallery: Gallery) -> None:
+def test_the_new_embeddings_are_those_of_the_crops(store: ModelStore, gallery: LocalGallery) -> None:
     spec = write_pixels(store, size=(112, 96))
     images = [noise(112, 112, seed) for seed in range(5)]
     keep(gallery, ModelStore(SHIPPED).get("mobilefacenet_256").digest, *map(crop_png, images))

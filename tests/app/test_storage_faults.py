@@ -14,8 +14,9 @@ import uvicorn
 from app.main import create_app
 from app.service import FaceService
 from app.settings import Settings
-from gallery.store import Store
-from tests.gallery.faults.world import face
+from gallery.local.gallery import LocalGallery
+from gallery.local.store import Store
+from tests.gallery.local.faults.world import face
 from tests.integration.running import Answer, Client
 
 EMBEDDER = "digest of an embedder"
@@ -46,6 +47,7 @@ def client(service: FaceService) -> Iterator[Client]:
 
 @pytest.fixture
 def store(service: FaceService, client: Client) -> Store:
+    assert isinstance(service.gallery, LocalGallery)
     return service.gallery._store
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gallery import cursors
+from gallery.local import cursors
 from gallery.names import check_collection, check_embeddings, check_identity
 from gallery.types import InvalidCursorError, InvalidNameError
 

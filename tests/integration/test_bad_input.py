@@ -12,7 +12,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from gallery.gallery import Gallery
+from gallery.local.gallery import LocalGallery
 from tests.integration.running import Client, Running, encoded
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -194,7 +194,7 @@ def test_unknown_collection_and_identity(client: Client, astronaut: bytes) -> No
 
 
 def test_a_collection_of_another_model(service: Running, client: Client, astronaut: bytes) -> None:
-    with Gallery(service.data_dir / "gallery") as gallery:
+    with LocalGallery(service.data_dir / "gallery") as gallery:
         gallery.create_collection("foreign", "another model's digest", 256)
     for path, options in (("/recognize", {}), ("/gallery", {"identity": "a"})):
         answer = client.post(path, {"image": encoded(astronaut), "collection": "foreign"} | options)

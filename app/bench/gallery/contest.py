@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.bench.gallery.crowd import COLLECTION, EMBEDDER, name, pages, pictures_of
 from app.bench.processes import answer_each
 from app.bench.statistics import Json
-from gallery.gallery import Gallery
+from gallery.local.gallery import LocalGallery
 from gallery.types import Match
 
 CLIENTS, TOP_K, THRESHOLD = 32, 5, 0.4
@@ -26,7 +26,7 @@ class Contest:
     """The gallery, `faiss.IndexFlatIP` as it comes, and a Python list of NumPy arrays, of the same embeddings."""
 
     def __init__(self, folder: Path, rows: int, dimension: int) -> None:
-        self._gallery = Gallery(folder)
+        self._gallery = LocalGallery(folder)
         self._embeddings = np.concatenate(list(pages(rows, dimension)))
         self._flat = faiss.IndexFlatIP(dimension)
         self._flat.add(self._embeddings)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery import face_records, records, snapshots
-from gallery.gallery import Gallery
+from gallery.local import face_records, records, snapshots
+from gallery.local.gallery import LocalGallery
 from gallery.types import NewFace
 
 EMBEDDER, COLLECTION = "bench", "crowd"
@@ -45,7 +45,7 @@ def name(number: int) -> str:
 
 def fill(folder: Path, rows: int, dimension: int) -> None:
     """Makes a gallery of that many identities with one face each, and its snapshot."""
-    with Gallery(folder) as gallery:
+    with LocalGallery(folder) as gallery:
         gallery.create_collection(COLLECTION, EMBEDDER, dimension)
         number = 0
         for page in pages(rows, dimension):

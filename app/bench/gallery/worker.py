@@ -14,7 +14,7 @@ import numpy as np
 from app.bench.gallery.crowd import COLLECTION, EMBEDDER, unit
 from app.bench.processes import answer_each
 from app.bench.statistics import Json, percentiles
-from gallery.gallery import Gallery
+from gallery.local.gallery import LocalGallery
 from gallery.types import NewFace
 
 
@@ -24,12 +24,12 @@ class Worker:
     def __init__(self, folder: Path, dimension: int) -> None:
         self._folder = folder
         self._dimension = dimension
-        self._gallery: Gallery | None = None
+        self._gallery: LocalGallery | None = None
 
     def answer(self, question: Json) -> Json:
         if question["do"] == "open":
             before, begun = _memory(), time.perf_counter()
-            self._gallery = Gallery(self._folder)
+            self._gallery = LocalGallery(self._folder)
             self._search(0)
             return {"open_s": time.perf_counter() - begun, "before": before}
         if question["do"] == "memory":

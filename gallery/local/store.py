@@ -1,0 +1,206 @@
+"""SQLite, the truth: connections and transactions."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from gallery.local import schema
+from gallery.local.filesystem import network_share
+from gallery.local.journal import write_ahead
+from gallery.local.rawfile import RawFile
+from gallery.local.storage_faults import damaged, explained
+from gallery.types import GalleryBusyError, StorageError
+
+_TRIM = "DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?"
+
+# FULL: under WAL, NORMAL would survive kill -9 but not a power cut.
+_PRAGMAS = (
+    "foreign_keys = ON",
+    "secure_delete = ON",
+    "synchronous = FULL",
+    "temp_store = MEMORY",
+    "cell_size_check = ON",
+)
+
+# Three faces of 512 numbers fit a page, on SQLite's default of 4,096 only one.
+_PAGE_BYTES = 8192
+
+
+class Store:
+    """One database file, shared with other processes of this host. Every method may be called from any thread.
+
+    Writes take turns on one connection; each read has a connection of a pool to itself, so readers never wait.
+    sqlite3's errors leave as GalleryBusyError (locked past `busy_timeout_s`; nothing was written) or StorageError, as
+    does a database that was replaced, removed, or taken over by a newer version of the service while it is open.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout_s: float, keep_changes: int) -> None:
+        self.path = path
+        self._busy_timeout_s = busy_timeout_s
+        self.keep_changes = keep_changes
+        self._turn = threading.Lock()
+        self._pool = threading.Condition()
+        self._idle: list[sqlite3.Connection] = []
+        self._reading = 0
+        self._closed = False
+        self._raw = _made(path)
+        try:
+            self._writer = self._prepared()
+        except BaseException:
+            self._raw.close()
+            raise
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """One snapshot, fixed by the first SELECT. Keep it short: an erase waits for it."""
+        with self._explained():
+            connection = self._borrow()
+            try:
+                connection.execute("BEGIN")
+                self._refuse_another(connection)
+                yield connection
+            finally:
+                self._give_back(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: on disk when the block ends, undone when it raises."""
+        with self._explained(), self._writers_turn() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._refuse_another(connection)
+                yield connection
+                connection.execute(_TRIM, (self.keep_changes,))
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def truncate_log(self) -> bool:
+        """Moves the write-ahead log into the database and empties its file; False while a reader or writer is in it."""
+        # A connection of its own with a short wait: a checkpoint that waits for readers holds up every writer.
+        with self._explained(), closing(self._connect(timeout_s=0.05)) as connection:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+
+    def compact(self) -> None:
+        """Writes the whole database anew, so that it holds nothing but what its tables hold."""
+        with self._explained(), self._writers_turn() as connection:
+            connection.execute("VACUUM")
+
+    def holds(self, needles: Sequence[bytes]) -> bool:
+        """Whether any of the byte strings lies in the database file (not its write-ahead log)."""
+        try:
+            return self._raw.contains(needles)
+        except OSError as error:
+            raise StorageError(f"{self.path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Waits for reads and writes in progress; later ones are refused. May be called twice."""
+        with self._turn, self._pool:
+            if self._closed:
+                return
+            self._closed = True
+            self._pool.wait_for(lambda: not self._reading)
+            for connection in (self._writer, *self._idle):
+                connection.close()
+            self._idle.clear()
+            self._raw.close()
+
+    def _borrow(self) -> sqlite3.Connection:
+        with self._pool:
+            if self._closed:
+                raise StorageError(f"the gallery in {self.path.parent} is closed")
+            if not self._idle:
+                self._idle.append(self._connect(timeout_s=self._busy_timeout_s))
+                self._idle[-1].execute("PRAGMA query_only = ON")
+            self._reading += 1
+            return self._idle.pop()
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        finally:
+            with self._pool:
+                self._idle.append(connection)
+                self._reading -= 1
+                self._pool.notify_all()
+
+    @contextmanager
+    def _writers_turn(self) -> Iterator[sqlite3.Connection]:
+        if not self._turn.acquire(timeout=self._busy_timeout_s):
+            raise GalleryBusyError(f"{self.path} had no turn to write within {self._busy_timeout_s} s; try again")
+        try:
+            if self._closed:
+                raise StorageError(f"the gallery in {self.path.parent} is closed")
+            yield self._writer
+        finally:
+            self._turn.release()
+
+    def _connect(self, *, timeout_s: float) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepared(self) -> sqlite3.Connection:
+        with self._explained():
+            connection = self._connect(timeout_s=self._busy_timeout_s)
+            try:
+                connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+                self._write_ahead(connection)
+                connection.execute("BEGIN IMMEDIATE")
+                schema.create(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    def _write_ahead(self, connection: sqlite3.Connection) -> None:
+        if write_ahead(connection, within_s=self._busy_timeout_s) != "wal":
+            raise StorageError(f"{self.path}: this file system has no shared memory for SQLite's WAL; use a local one")
+
+    def _refuse_another(self, connection: sqlite3.Connection) -> None:
+        if not self._raw.is_at(self.path):
+            raise StorageError(f"{self.path} was replaced or removed while it was open: restart the service")
+        schema.version_of(connection)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError):
+            raise  # a mistake in this package, not of the disk
+        except sqlite3.DatabaseError as error:
+            raise explained(error, self.path, self._busy_timeout_s) from error
+        except json.JSONDecodeError as error:  # what is stored was valid when it was written
+            raise damaged(self.path, error) from error
+
+
+def _made(path: Path) -> RawFile:
+    """The database's file, made if need be; raises StorageError where that cannot be, or must not."""
+    try:
+        # Biometric data is its owner's alone; SQLite gives its other files the mode of this one.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        kind = network_share(path)
+        if kind is None:
+            return RawFile(path)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}; the gallery needs a folder to read and write") from error
+    raise StorageError(
+        f"{path} lies on a network share ({kind}), where two machines would damage it: use a disk of this machine"
+    )

@@ -1,0 +1,75 @@
+"""A process killed, or a machine without power, at every call that changes a file: nothing lost, mixed or left over.
+
+FACESERVE_TEST_CRASHES=1000 for the long version: so many rounds at random, and every deed at every call.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gallery.local.faults import tracing
+
+ROOT = Path(__file__).resolve().parents[4]
+CRASHES = int(os.environ.get("FACESERVE_TEST_CRASHES", "20"))
+SHORT = ("enrol", "erase", "snapshot")
+LONG = ("enrol more", "erase face", "erase collection") if CRASHES > 100 else ()
+
+if reason := tracing.why_not():
+    pytestmark = pytest.mark.skip(reason=reason)
+
+
+@contextmanager
+def endings(folder: Path, build: str, *what: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """What `dying.py` says, as it says it."""
+    command = [sys.executable, "-m", "tests.gallery.local.faults.dying", str(folder), build, *what]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
+        assert process.stdout
+        try:
+            yield (json.loads(line) for line in process.stdout)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("deed", [*SHORT, *LONG])
+def test_cut_short_at_every_call_it_is_whole(tmp_path: Path, deed: str) -> None:
+    with endings(tmp_path, "honest", deed, "1") as all_of_them:
+        seen = list(all_of_them)
+    assert [ending for ending in seen if ending["wrong"]] == []
+    assert seen[-1]["ended"]
+    assert {ending["acknowledged"] for ending in seen if ending["how"] == "kill" and not ending["ended"]} == {
+        True,
+        False,
+    }
+    assert {ending["at"].partition(" ")[0] for ending in seen} >= {"pwrite64", "fdatasync", "unlink"}
+    assert deed != "snapshot" or "rename" in {ending["at"] for ending in seen}
+    assert sum(ending["how"] == "power" for ending in seen) > 5
+
+
+def test_cut_short_at_random_it_is_whole(tmp_path: Path) -> None:
+    with endings(tmp_path, "honest", "random", str(CRASHES), "1") as all_of_them:
+        seen = list(all_of_them)
+    assert [(number, ending) for number, ending in enumerate(seen) if ending["wrong"]] == []
+    assert len(seen) == CRASHES
+
+
+def test_the_checkers_convict_broken_builds(tmp_path: Path) -> None:
+    cases = [
+        "early,enrol,kill,loss",
+        "unsynced,enrol,power,loss",
+        "halves,enrol,kill,loss",
+        "unfollowed,enrol,kill,consistency",
+        "unwiped,erase,kill,leak",
+        "unpromised,erase,kill,leak",
+    ]
+    command = [sys.executable, "-m", "tests.gallery.local.faults.dying", str(tmp_path), "convict", *cases]
+    done = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, text=True, check=True)
+    assert dict(zip(cases, json.loads(done.stdout), strict=True)) == dict.fromkeys(cases, True)
