@@ -19,7 +19,7 @@ def explained(error: sqlite3.DatabaseError, path: Path, waited_s: float) -> Gall
     Told apart by SQLite's words (sqlite3_errstr): Python 3.10 does not give its codes.
     """
     text = str(error)
-    if "locked" in text or "locking protocol" in text:
+    if is_busy(error):
         return GalleryBusyError(f"{path} stayed locked for {waited_s} s by another process; nothing was written")
     if "is full" in text or ("I/O" in text and _no_room(path)):
         return StorageFullError(f"{path}: the disk is full, nothing was written; free some space")
@@ -32,6 +32,12 @@ def explained(error: sqlite3.DatabaseError, path: Path, waited_s: float) -> Gall
     if "I/O" in text:
         return StorageError(f"{path}: {text}, nothing was written; the kernel's log says what is wrong with the disk")
     return StorageError(f"{path}: {text}")
+
+
+def is_busy(error: sqlite3.DatabaseError) -> bool:
+    """Whether another process has the lock that was asked for."""
+    text = str(error)
+    return "locked" in text or "locking protocol" in text
 
 
 def damaged(path: Path, error: Exception) -> StorageError:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -14,7 +16,7 @@ from gallery.local import schema
 from gallery.local.filesystem import network_share
 from gallery.local.journal import write_ahead
 from gallery.local.rawfile import RawFile
-from gallery.local.storage_faults import damaged, explained
+from gallery.local.storage_faults import damaged, explained, is_busy
 from gallery.types import GalleryBusyError, StorageError
 
 _TRIM = "DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?"
@@ -30,6 +32,10 @@ _PRAGMAS = (
 
 # Three faces of 512 numbers fit a page, on SQLite's default of 4,096 only one.
 _PAGE_BYTES = 8192
+
+
+# Between two looks whether another process has done writing: at random, so that none always comes too late.
+_LOOK_AGAIN_S = (0.0002, 0.0015)
 
 
 class Store:
@@ -72,7 +78,7 @@ class Store:
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: on disk when the block ends, undone when it raises."""
         with self._explained(), self._writers_turn() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin(connection)
             try:
                 self._refuse_another(connection)
                 yield connection
@@ -144,6 +150,23 @@ class Store:
             yield self._writer
         finally:
             self._turn.release()
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Takes the turn to write among all processes, within the busy timeout."""
+        # SQLite's own wait grows to 100 ms a look, so that of several busy processes some starve.
+        deadline = time.monotonic() + self._busy_timeout_s
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if not is_busy(error) or time.monotonic() > deadline:
+                        raise
+                time.sleep(random.uniform(*_LOOK_AGAIN_S))
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
 
     def _connect(self, *, timeout_s: float) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
