@@ -53,6 +53,8 @@ class Searches:
         chosen: Filter | None,
     ) -> list[list[Match]]:
         """See `Gallery.search`."""
+        if chosen is not None:
+            self._selections.prepare(self._store, collection, embedder, chosen)
         with self._current(collection, embedder) as search:
             view, about = search.view, search.row.collection
             queries = check_embeddings(embeddings, about.dimension)

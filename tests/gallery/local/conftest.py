@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gallery.local import records, schema
 from gallery.local.gallery import LocalGallery
-from gallery.types import NewFace
+from gallery.types import NewFace, Terms
 
 EMBEDDER = "digest-of-the-embedder"
 DIMENSION = 16
@@ -113,3 +115,13 @@ def worker() -> Iterator[Callable[..., Worker]]:
     yield start
     for process in started:
         process.end()
+
+
+@pytest.fixture(scope="module")
+def people() -> Iterator[sqlite3.Connection]:
+    """A database in memory with an empty collection of key 1; whoever writes to it rolls back."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    schema.create(connection)
+    records.add_collection(connection, "people", EMBEDDER, 16, Terms())
+    yield connection
+    connection.close()
