@@ -141,7 +141,8 @@ def _ensure_default(gallery: LocalGallery, embedder: str, dimension: int) -> Non
 @contextmanager
 def open_embedder(settings: Settings) -> Iterator[Embedder]:
     """The configured embedder by itself, with no gallery. Raises EngineError saying what is missing."""
-    with open_engines(settings) as (engines, _):
+    networks = {"embedder": embedder_of(settings).files[0].path}
+    with _opened(settings, networks) as (engines, _):
         yield Embedder(engines["embedder"])
 
 
@@ -182,6 +183,15 @@ def open_engines(settings: Settings, place: int = 0) -> Iterator[tuple[dict[str,
     Their calls are not joined yet. `place` is this process's among its like. Raises EngineError saying what is missing.
     """
     networks = _networks(settings, _pair(settings, model_store(settings)))
+    with _opened(settings, networks, place) as opened:
+        yield opened
+
+
+@contextmanager
+def _opened(
+    settings: Settings, networks: Mapping[str, Path], place: int = 0
+) -> Iterator[tuple[dict[str, Engine], dict[str, str]]]:
+    """See `open_engines`: of the canonical files by the names of their engines."""
     choice = choose(settings, list(networks.values()), place)
     log.info("the models run on %s, device %s: %s", choice.runtime, choice.device, choice.why)
     options = load_options(settings, choice)

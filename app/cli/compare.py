@@ -97,7 +97,10 @@ def _draw(file: ModelFile, photos: list[Path], answers: dict[str, Tensors], fold
 
     folder.mkdir(parents=True, exist_ok=True)
     for row, photo in enumerate(photos):
-        picture = folder / f"{photo.stem}-{file.size[0]}x{file.size[1]}.jpg"
+        # Photos of several folders may have one name.
+        number = sum(other.stem == photo.stem for other in photos[:row])
+        name = f"{photo.stem}-{number + 1}" if number else photo.stem
+        picture = folder / f"{name}-{file.size[0]}x{file.size[1]}.jpg"
         picture.write_bytes(drawn(file, photo, row, answers))
         typer.echo(f"drawn: {picture}", err=True)
 

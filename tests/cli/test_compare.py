@@ -64,16 +64,21 @@ def test_all_sizes_have_a_line(faceserve: Faceserve, samples: Path) -> None:
     assert [line["size"] for line in done.lines] == [[640, 640], [192, 192]]
 
 
-def test_a_detector_without_landmarks(faceserve: Faceserve, samples: Path, tmp_path: Path) -> None:
+def test_a_detector_without_landmarks_and_two_photos_of_one_name(
+    faceserve: Faceserve, samples: Path, tmp_path: Path
+) -> None:
+    namesake = tmp_path / "group.jpg"
+    namesake.write_bytes((samples / "group.jpg").read_bytes())
     write_boxes_only(ModelStore(tmp_path / "data" / "models"))
     done = faceserve(
         *("compare", "boxes_only", "--device", "cpu", "--precision", "fp16", "--image", samples / "group.jpg"),
-        *("--size", "192x192", "--pictures", tmp_path / "drawn"),
+        *("--image", namesake, "--size", "192x192", "--pictures", tmp_path / "drawn"),
     )
     assert done.code == 0, done.err
     (row,) = done.lines[0]["compared"]
-    assert (row["faces"]["matched"], row["landmarks_px"]) == (2, {"max": None, "mean": None})
+    assert (row["faces"]["matched"], row["landmarks_px"]) == (4, {"max": None, "mean": None})
     assert row["agrees"]
+    assert len(list((tmp_path / "drawn").iterdir())) == 2
 
 
 def test_a_pair_that_is_apart_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,9 @@ def enrolled(faceserve: Faceserve, filled: Path, monkeypatch: pytest.MonkeyPatch
     return faceserve
 
 
-def test_a_collection_is_carried_over(enrolled: Faceserve, samples: Path) -> None:
+def test_a_collection_is_carried_over_without_any_detector(
+    enrolled: Faceserve, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photo = samples / "astronaut.jpg"
     refused = enrolled("recognize", photo)
     assert (refused.code, refused.out) == (1, "")
@@ -46,7 +48,9 @@ def test_a_collection_is_carried_over(enrolled: Faceserve, samples: Path) -> Non
     about = {"collection": "default", "embedder": "pixels", "was": OLD, "faces": 1, "dropped": 0}
     assert enrolled("gallery", "reembed", "--dry-run").lines == [about | {"reembedded": False, "why": "dry run"}]
     assert enrolled("recognize", photo).code == 1
-    done = enrolled("gallery", "reembed", "--batch", 1)
+    with monkeypatch.context() as patch:
+        patch.setenv("FACESERVE_DETECTOR", "not_there")
+        done = enrolled("gallery", "reembed", "--batch", 1)
     assert (done.code, done.lines) == (0, [about | {"reembedded": True}])
     assert [face["identity"] for face in enrolled("recognize", photo).lines[0]["faces"]] == ["astronaut"]
     (again,) = enrolled("gallery", "reembed").lines
