@@ -195,6 +195,7 @@ class IdentityAnswer(Answer):
     collection: str
     metadata: dict[str, JsonValue]
     created_at: str
+    expires_at: str | None = Field(description="when it is erased (RFC 3339); null: never")
     faces: list[StoredFace]
 
 
@@ -218,6 +219,7 @@ class CollectionAnswer(Answer):
     )
     max_identities: int | None
     max_faces: int | None = Field(description="of an identity")
+    ttl_s: float | None = Field(description="how long an identity lives after its last new face; null: no such end")
 
 
 class CollectionList(Answer):

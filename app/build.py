@@ -15,6 +15,7 @@ import numpy as np
 from app.batches import for_network
 from app.defaults import Defaults
 from app.describe import Description, Pair
+from app.galleries import open_gallery
 from app.pipeline import Pipeline
 from app.planning import ensure_plans_for
 from app.runtime import choose, load_options
@@ -30,7 +31,8 @@ from engines.load import load_engine
 from engines.models import SHIPPED, ModelSpec, ModelStore
 from engines.shared.channel import Channel
 from engines.shared.client import Seat
-from gallery.local.gallery import LocalGallery
+from gallery.gallery import Gallery
+from gallery.local.index.recipe import Recipe
 from gallery.types import ModelMismatchError
 
 DEFAULT_COLLECTION = "default"
@@ -66,6 +68,8 @@ def open_service(
             open_batched_pipeline(settings, place=place, channels=channels, on_batch=on_batch)
         )
         pair, pipeline = batched.pair, batched.pipeline
+        if recipe := Recipe.parse(settings.index):
+            recipe.require_dimension(pipeline.dimension)
         gallery = stack.enter_context(open_gallery(settings))
         _ensure_default(gallery, pair.embedder.digest, pipeline.dimension)
         description = Description(settings, model_store(settings), pair, batched.runtime, batched.engines)
@@ -123,16 +127,7 @@ def least_score(settings: Settings, detector: ModelSpec) -> float:
     return family_called(detector.family).min_score if settings.min_score is None else settings.min_score
 
 
-def open_gallery(settings: Settings) -> LocalGallery:
-    """The gallery in the data folder, made if need be; the caller closes it."""
-    return LocalGallery(
-        settings.data_dir / "gallery",
-        idempotency_ttl_s=3600 * settings.idempotency_ttl_h,
-        searches_at_once=settings.concurrency,
-    )
-
-
-def _ensure_default(gallery: LocalGallery, embedder: str, dimension: int) -> None:
+def _ensure_default(gallery: Gallery, embedder: str, dimension: int) -> None:
     """The default collection, made if need be; one of another embedder is for its users to be told of, with a 409."""
     with suppress(ModelMismatchError):
         gallery.ensure_collection(DEFAULT_COLLECTION, embedder, dimension)

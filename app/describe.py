@@ -11,6 +11,7 @@ from app.present import Json
 from app.settings import Settings
 from engines.families import FAMILIES
 from engines.models import ModelSpec, ModelStore
+from gallery.local.index.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,12 @@ class Description:
             "thresholds": None if spec.thresholds is None else spec.thresholds.as_dict(),
         }
 
+    def _search(self) -> Json:
+        """How collections are searched: those of fewer faces exactly, and every one until its index is made."""
+        recipe = Recipe.parse(self._settings.index)
+        told = {"index": self._settings.index, "approximate": recipe is not None}
+        return told if recipe is None else told | {"exact_below_faces": recipe.least_rows}
+
     def info(self) -> Json:
         """Version, models, runtime, device and limits."""
         settings = self._settings
@@ -74,6 +81,7 @@ class Description:
             "runtime": self._runtime,
             "engines": self._engines,
             "workers": settings.workers,
+            "search": self._search(),
             "limits": {
                 "body_bytes": settings.max_body_bytes,
                 "image_pixels": settings.max_image_pixels,

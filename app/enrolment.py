@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -106,7 +107,9 @@ def enroll(
     options = request.options
     where, faces = (options.collection, options.identity), [face for _, face in request.faces]
     if idempotency is None:
-        done = gallery.enroll(*where, faces, embedder=request.embedder, metadata=options.metadata)
+        done = gallery.enroll(
+            *where, faces, embedder=request.embedder, metadata=options.metadata, expires_at=_end(options)
+        )
         return orjson.dumps(_answer(request, done) | {"warnings": _warnings(request, done, lookalikes)})
     fresh: list[Enrolment] = []
 
@@ -116,10 +119,24 @@ def enroll(
         return orjson.dumps(_answer(request, done) | {"warnings": None})
 
     once = Idempotency(*idempotency, render=render)
-    answer = gallery.enroll_once(*where, faces, embedder=request.embedder, metadata=options.metadata, idempotency=once)
+    answer = gallery.enroll_once(
+        *where,
+        faces,
+        embedder=request.embedder,
+        metadata=options.metadata,
+        expires_at=_end(options),
+        idempotency=once,
+    )
     if not fresh:
         return answer
     return orjson.dumps(orjson.loads(answer) | {"warnings": _warnings(request, fresh[0], lookalikes)})
+
+
+def _end(options: EnrollOptions) -> float | None:
+    """When the identity is to expire, in seconds since 1970-01-01T00:00Z; None where the request does not say."""
+    if options.ttl_s is not None:
+        return time.time() + options.ttl_s
+    return None if options.expires_at is None else options.expires_at.timestamp()
 
 
 def _warnings(request: Request, done: Enrolment, lookalikes: Lookalikes | None) -> list[Json] | None:

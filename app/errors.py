@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.audit.errors import AuditUnavailableError, UnrecordedError
 from app.images import ImageTooLargeError, InvalidImageError, UnsupportedImageError
 from engines import base as engines
 from gallery import types as gallery
@@ -101,6 +102,7 @@ KINDS: dict[type[Exception], Kind] = {
     gallery.IdentityFullError: Kind(409, "identity_full", "The identity has as many faces as it may"),
     gallery.ModelMismatchError: Kind(409, "model_mismatch", "The collection was made by another embedder"),
     gallery.ReembedRefusedError: Kind(409, "reembed_refused", "The embeddings cannot be made anew"),
+    gallery.NotOfferedError: Kind(422, "not_offered", "This kind of gallery does not offer it"),
     gallery.IdentityNotFoundError: Kind(404, "identity_not_found", "There is no such identity"),
     gallery.IdentityExistsError: Kind(409, "identity_exists", "The name is taken"),
     gallery.FaceNotFoundError: Kind(404, "face_id_not_found", "There is no such face"),
@@ -113,7 +115,10 @@ KINDS: dict[type[Exception], Kind] = {
     gallery.GalleryBusyError: Kind(503, "overloaded", "The gallery is busy", told=False),
     gallery.EraseIncompleteError: Kind(503, "erase_incomplete", "The erasure is not finished"),
     gallery.StorageFullError: Kind(507, "storage_full", "The gallery's disk is full", told=False),
+    UnrecordedError: Kind(503, "audit_unwritten", "It may have been done, but was not recorded"),
+    AuditUnavailableError: Kind(503, "audit_unavailable", "The audit cannot be written"),
     gallery.StorageError: Kind(503, "not_ready", "The gallery cannot be read or written", told=False),
+    gallery.KeyRefusedError: Kind(503, "not_ready", "The gallery cannot be read or written", told=False),
     engines.EngineBusyError: Kind(503, "overloaded", "The service is busy"),
     engines.DeviceMemoryError: Kind(503, "overloaded", "The service is busy", told=False),
     engines.DeviceError: Kind(503, "not_ready", "The engines have failed", told=False),

@@ -40,8 +40,13 @@ def bodies(dimension: int) -> dict[tuple[str, str], dict[str, Json]]:
                 "quality_filter": {"min_detection_score": 0.9, "min_sharpness": 0.2, "max_yaw": 45},
             },
             "without a look at others": {"identity": IDENTITY, "image": face, "warn_similar": False},
+            "for a day": {"identity": IDENTITY, "image": face, "ttl_s": 86_400},
+            "until then": {"identity": IDENTITY, "image": face, "expires_at": "2099-12-31T18:00:00+01:00"},
         },
-        ("patch", "/gallery/{identity}"): {"new metadata": {"metadata": {"team": "red"}}},
+        ("patch", "/gallery/{identity}"): {
+            "new metadata": {"metadata": {"team": "red"}},
+            "to stay": {"expires_at": None},
+        },
         ("post", "/gallery:search"): {
             "one embedding": {"embeddings": [vector], "threshold": 0.4},
             "among some": {"embeddings": [vector], "filter": {"team": "blue"}, "top_k": 3, "min_margin": 0.05},
@@ -49,6 +54,7 @@ def bodies(dimension: int) -> dict[tuple[str, str], dict[str, Json]]:
         ("post", "/collections"): {
             "create": {"name": "visitors"},
             "by the mean": {"name": "staff", "scoring": "mean", "max_faces": 20},
+            "for a month each": {"name": "guests", "ttl_s": 2_592_000},
         },
     }
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from starlette.types import Receive
 
+from app.audit.actor import acting, requested
 from app.errors import DeadlineError, OverloadedError
 from engines.base import cancellation
 
@@ -147,7 +148,13 @@ class Execution:
 
     async def bulk(self, work: Callable[[], T]) -> T:
         """Runs `work` apart from the jobs and without a deadline: a slow export must not hold up anyone's image."""
-        return await asyncio.get_running_loop().run_in_executor(self._bulk, work)
+        who = requested()  # a thread knows of no request
+
+        def done() -> T:
+            with acting(who):
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._bulk, done)
 
     def close(self) -> None:
         self._threads.close()
@@ -161,6 +168,7 @@ class _Batch(Generic[T]):
         self._threads, self._jobs = threads, jobs
         self._loop = asyncio.get_running_loop()
         self._since = time.perf_counter()
+        self._actor = requested()  # a thread knows of no request
         self._begun = self._ended = 0
         self.results: list[Any] = [None] * len(jobs)
         self.done: asyncio.Future[None] = self._loop.create_future()
@@ -183,7 +191,7 @@ class _Batch(Generic[T]):
         if self.stopped:
             return
         try:
-            with cancellation(self._is_stopped):
+            with acting(self._actor), cancellation(self._is_stopped):
                 self.results[index] = self._jobs[index](1e3 * (time.perf_counter() - self._since))
         except Exception as error:  # noqa: BLE001  whatever it is belongs to the request, which raises or tells it
             self.results[index] = error

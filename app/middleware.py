@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
 import re
 import time
@@ -17,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import observability
+from app.audit.actor import Actor, acting
 from app.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
@@ -28,12 +28,14 @@ from app.errors import (
     retry_after_s,
 )
 from app.execution import ClientGoneError, TimeLimit
+from app.keys import Keys
 from app.present import new_request_id
 from app.settings import Settings
 from app.wire import invalid
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/openapi.json"})
 """Asked without a key, beside the docs page: they tell nothing of anyone."""
+ANONYMOUS = "anonymous"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 SHOWN_PATH = 200
 LINGER_S = 1.0
@@ -48,7 +50,8 @@ class Door:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._key = None if settings.api_key is None else settings.api_key.get_secret_value().encode()
+        self._keys = Keys(settings.named_keys)
+        self._audited = settings.audit != "off"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,8 +73,9 @@ class Door:
 
         observability.begin()
         try:
-            self._check_key(scope["path"], headers)
-            await self._app(scope, receive, send_with_id)
+            who = self._check_key(scope["path"], headers)
+            with acting(_actor(who, scope) if self._audited else None):
+                await self._app(scope, receive, send_with_id)
         except ClientGoneError:
             pass
         except Exception as error:
@@ -85,14 +89,27 @@ class Door:
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("%s %s %d %.1f ms %s", scope["method"], route, status, 1e3 * seconds, request_id)
 
-    def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
-        if self._key is None or path in OPEN_PATHS or path == "/docs" or path.startswith("/docs/"):
-            return
+    def _check_key(self, path: str, headers: dict[bytes, bytes]) -> str:
+        """The name of the key that was sent. Raises UnauthorizedError."""
+        if not self._keys or path in OPEN_PATHS or path == "/docs" or path.startswith("/docs/"):
+            return ANONYMOUS
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer":
             given = headers.get(b"x-api-key", b"")
-        if not hmac.compare_digest(given.strip(), self._key):
+        name = self._keys.name_of(given.strip())
+        if name is None:
             raise UnauthorizedError("send the service's key as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+        return name
+
+
+def _actor(who: str, scope: Scope) -> Actor:
+    client = scope.get("client")
+
+    def via() -> str | None:  # asked once the request has found its route
+        path = getattr(scope.get("route"), "path", None)
+        return path and f"{scope['method']} {path}"
+
+    return Actor(who, client and client[0], scope["request_id"], via)
 
 
 async def raise_as_ours(request: Request, error: Exception) -> NoReturn:

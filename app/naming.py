@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from app.audit.recorder import note
 from app.embedders import Embedders
 from app.errors import InvalidRequestError
 from app.images import decode_base64
@@ -51,6 +52,7 @@ class Naming:
         def draw(identities: int) -> float:
             asked = options.threshold
             lines.append(self._thresholds().for_gallery(identities) if asked is None else _asked_for(asked))
+            note(threshold=lines[0].threshold)
             return lines[0].threshold if margin is None else -1  # whoever is second counts, however far below
 
         with self._embedders.naming():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     FiniteFloat,
@@ -16,6 +19,10 @@ from pydantic import (
     StrictStr,
     model_validator,
 )
+
+from app.moments import RFC_3339
+from gallery.names import LAST_MOMENT
+from gallery.types import MAX_TTL_S
 
 Extra = Literal["landmarks", "quality", "crop"]
 Similarity = Annotated[FiniteFloat, Field(ge=-1, le=1)]
@@ -106,6 +113,25 @@ def _within_limit(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_within_limit)]
 
 
+def _as_rfc_3339(given: object) -> object:
+    # pydantic would take a bare number for a moment too, and guess its unit.
+    if isinstance(given, datetime) or (isinstance(given, str) and RFC_3339.fullmatch(given)):
+        return given
+    raise ValueError("expected RFC 3339 with an offset, such as 2030-01-31T18:00:00+01:00")
+
+
+def _to_come(moment: datetime) -> datetime:
+    if moment <= datetime.now(timezone.utc):
+        raise ValueError("that is past: give a moment to come")
+    if moment.timestamp() > LAST_MOMENT:
+        raise ValueError("that is after the year 9999: leave it out, or give null for never")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_as_rfc_3339), AfterValidator(_to_come)]
+Span = Annotated[FiniteFloat, Field(gt=0, le=MAX_TTL_S)]
+
+
 class EnrollOptions(FaceOptions):
     identity: str = Field(description="1 to 200 printable characters without `/`", examples=["alice"])
     collection: str = Field("default", description="the collection to enrol into")
@@ -114,6 +140,16 @@ class EnrollOptions(FaceOptions):
     warn_similar: bool | None = Field(
         None, description="name others whose faces are as similar as one person's (default: the service's setting)"
     )
+    expires_at: Moment | None = Field(
+        None, description="when the identity is erased (default: as it was, or after the collection's `ttl_s`)"
+    )
+    ttl_s: Span | None = Field(None, description="erase the identity after so many seconds; instead of `expires_at`")
+
+    @model_validator(mode="after")
+    def _one_end(self) -> EnrollOptions:
+        if self.expires_at is not None and self.ttl_s is not None:
+            raise ValueError("give either `expires_at` or `ttl_s`")
+        return self
 
 
 class ImageField(BaseModel):
@@ -166,15 +202,21 @@ class SearchRequest(NamingOptions):
 
 
 class IdentityChange(Options):
-    """`PATCH /gallery/{identity}`: a new name, new metadata, or both."""
+    """`PATCH /gallery/{identity}`: a new name, new metadata, when it expires."""
 
     identity: str | None = None
     metadata: Metadata | None = None
+    expires_at: Moment | None = Field(None, description="when the identity is erased; null: never, left out: as it was")
+
+    @property
+    def is_to_expire(self) -> bool:
+        """Whether something was said of it, be it null."""
+        return "expires_at" in self.model_fields_set
 
     @model_validator(mode="after")
     def _something(self) -> IdentityChange:
-        if self.identity is None and self.metadata is None:
-            raise ValueError("give `identity` (the new name), `metadata`, or both")
+        if self.identity is None and self.metadata is None and not self.is_to_expire:
+            raise ValueError("give `identity` (the new name), `metadata`, `expires_at`, or several of them")
         return self
 
 
@@ -185,6 +227,10 @@ class NewCollection(Options):
     )
     max_identities: int | None = Field(None, ge=1, description="one more is refused as `collection_full`")
     max_faces: int | None = Field(None, ge=1, description="of an identity; one more is refused as `identity_full`")
+    ttl_s: Span | None = Field(
+        None,
+        description="erase an identity so many seconds after its last new face, unless its enrolment says when",
+    )
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)

@@ -37,6 +37,10 @@ class Gallery(Protocol):
     the others know at their next call. Beside the errors named below, any call may raise GalleryBusyError (nothing was
     written), StorageError, InvalidNameError, and CollectionNotFoundError. Names are compared in Unicode's composed
     form.
+
+    From the moment an identity expires (`expires_at`, seconds since 1970-01-01T00:00Z) it is in no answer of any
+    process, as if it had been erased then, and its name is free; a gallery that cannot see to that raises instead of
+    answering. Its bytes leave the files soon after.
     """
 
     def __enter__(self) -> Gallery: ...
@@ -73,11 +77,14 @@ class Gallery(Protocol):
         *,
         embedder: str,
         metadata: Metadata | None = None,
+        expires_at: float | None = None,
     ) -> Enrolment:
         """Adds faces to a new or known identity; on disk, and found by every process, when this returns.
 
-        `metadata` (JSON) replaces what a known identity has; None leaves it. A picture already enrolled under this
-        identity is not enrolled again. Raises ModelMismatchError, InvalidEmbeddingError, CollectionFullError and
+        `metadata` (JSON) replaces what a known identity has; None leaves it. So does `expires_at`, `math.inf` being
+        never. Where it is None and the collection has a `ttl_s`, a new identity lives for that long, and a known one
+        that gets another face for that long at least, counted from now. A picture already enrolled under this identity
+        is not enrolled again. Raises ModelMismatchError, InvalidEmbeddingError, CollectionFullError and
         IdentityFullError.
         """
 
@@ -90,6 +97,7 @@ class Gallery(Protocol):
         embedder: str,
         idempotency: Idempotency,
         metadata: Metadata | None = None,
+        expires_at: float | None = None,
     ) -> bytes:
         """`enroll`, at most once for each key of a collection: the answer rendered then, from then on.
 
@@ -141,9 +149,16 @@ class Gallery(Protocol):
         """Pages of 1 to MAX_PAGE, in an order that does not change; raises InvalidCursorError."""
 
     def update_identity(
-        self, collection: str, name: str, *, new_name: str | None = None, metadata: Metadata | None = None
+        self,
+        collection: str,
+        name: str,
+        *,
+        new_name: str | None = None,
+        metadata: Metadata | None = None,
+        expires_at: float | None = None,
     ) -> Identity:
-        """Renames, and replaces metadata; every process answers with the new ones from now on.
+        """Renames, replaces metadata, and sets when the identity expires (None leaves it, `math.inf` is never); every
+        process answers with the new ones from now on.
 
         Raises IdentityNotFoundError and IdentityExistsError.
         """

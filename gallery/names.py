@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 
@@ -12,6 +13,8 @@ from gallery.types import InvalidEmbeddingError, InvalidNameError
 
 MAX_NAME_CHARACTERS = 200
 UNIT_TOLERANCE = 1e-3
+LAST_MOMENT = 253_402_300_799.0
+"""9999-12-31T23:59:59Z, the last that a date can say."""
 _COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -38,6 +41,13 @@ def check_collection(name: str) -> str:
             f"collection {name[:80]!r}: expected 1 to 64 letters, digits, '_', '.' or '-', the first a letter or digit"
         )
     return name
+
+
+def check_moment(expires_at: float | None) -> float | None:
+    """Itself: seconds since 1970-01-01T00:00Z up to LAST_MOMENT, infinity for never, or None; raises ValueError."""
+    if expires_at is not None and not (0 <= expires_at <= LAST_MOMENT or expires_at == math.inf):
+        raise ValueError(f"expires_at is {expires_at}, expected seconds since 1970 up to the year 9999, or infinity")
+    return expires_at
 
 
 def check_embeddings(embeddings: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:

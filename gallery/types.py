@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the process that only watches over workers reads settings, and those read this
+    import numpy as np
+    from numpy.typing import NDArray
 
 Metadata = Mapping[str, Any]
 Threshold = float | Callable[[int], float]
 """The least cosine of an answer, or what gives it for the number of identities searched."""
 Scoring = Literal["max", "mean"]
 """How similar a face is to an identity: to the best of its faces, or to their mean, brought to unit length."""
+MAX_TTL_S = 1e10
+"""The longest lifetime that a collection may give, some 317 years: the end of it is still a date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +32,18 @@ class Collection:
     scoring: Scoring = "max"
     max_identities: int | None = None
     max_faces: int | None = None
+    ttl_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a collection is made with, for good. `max_identities` of the collection, `max_faces` of an identity; None
-    for no limit."""
+    for no limit. `ttl_s`: how long an identity lives whose enrolment does not say; None for ever."""
 
     scoring: Scoring = "max"
     max_identities: int | None = None
     max_faces: int | None = None
+    ttl_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.scoring not in get_args(Scoring):
@@ -46,6 +51,10 @@ class Terms:
         for most in (self.max_identities, self.max_faces):
             if most is not None and (type(most) is not int or most < 1):
                 raise ValueError(f"a limit is {most!r}, expected a whole number of at least 1, or none")
+        if self.ttl_s is not None and not (type(self.ttl_s) in (int, float) and 0 < self.ttl_s <= MAX_TTL_S):
+            raise ValueError(
+                f"ttl_s is {self.ttl_s!r}, expected seconds, more than 0 and at most {MAX_TTL_S:.0f}, or none"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +98,13 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A named person in a collection."""
+    """A named person in a collection. `expires_at` is in seconds since 1970-01-01T00:00Z; None for never."""
 
     name: str
     metadata: Metadata
     created_at: str
     faces: tuple[Face, ...]
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +127,8 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did: new identities and faces, and faces skipped because they were there already."""
+    """What an import did: new identities and faces, and faces skipped because they were there already, or because their
+    identity has expired since the export."""
 
     collection: str
     identities: int
@@ -210,6 +221,10 @@ class ReembedRefusedError(GalleryError):
     """What the collection keeps does not do to make its embeddings anew; nothing in it was changed."""
 
 
+class NotOfferedError(GalleryError):
+    """What was asked for is not offered by this kind of gallery; nothing was changed. The message says what to do."""
+
+
 class IdentityNotFoundError(GalleryError): ...
 
 
@@ -255,6 +270,10 @@ class EraseIncompleteError(GalleryError):
 
 class StorageError(GalleryError):
     """The database could not be read or written: read-only, damaged, replaced, closed, or of a newer version."""
+
+
+class KeyRefusedError(StorageError):
+    """The key given, or none, is not what opens this gallery; the message says what to do."""
 
 
 class StorageFullError(StorageError):

@@ -15,7 +15,8 @@ LAYERS = ("app", "engines", "gallery")
 ALLOWED = {"app": {"app", "engines", "gallery"}, "engines": {"engines"}, "gallery": {"gallery"}}
 HOMES = {
     "onnxruntime": ("engines/onnxruntime.py",),
-    "faiss": ("gallery/local/index.py", "app/bench/gallery/contest.py"),
+    "cryptography": ("gallery/local/encryption/vault.py",),
+    "faiss": ("gallery/local/index/flat.py", "gallery/local/index/proposals.py", "app/bench/gallery/contest.py"),
     "onnx": (
         *("app/bench/engines/recipe.py", "engines/architectures/", "engines/families/"),
         *("engines/build.py", "engines/canonical.py", "engines/folding.py", "engines/graphs.py", "engines/models.py"),
@@ -29,6 +30,9 @@ HOMES = {
     "torch": ("app/bench/engines/pytorch/",),
     "typer": ("app/cli/", "app/bench/", "app/evaluation/"),
     "pydantic_settings": ("app/settings.py",),
+    "grpc": ("gallery/milvus/connection.py",),
+    "milvus_lite": ("gallery/milvus/lite.py",),
+    "pymilvus": ("gallery/milvus/connection.py", "gallery/milvus/schema.py"),
     "sqlite3": ("gallery/local/", "app/evaluation/cache.py"),
     "matplotlib": ("app/bench/plot.py", "app/evaluation/"),
     "scipy": ("app/evaluation/detection/wider_truth.py",),
@@ -105,7 +109,7 @@ def test_the_checker_finds(path: str, source: str) -> None:
     ("path", "source"),
     [
         ("app/build.py", "from engines.load import load_engine\nfrom gallery.local.gallery import LocalGallery"),
-        ("gallery/local/index.py", "import faiss"),
+        ("gallery/local/index/flat.py", "import faiss"),
         ("engines/onnxruntime.py", "import onnxruntime"),
         ("engines/families/arcface.py", "from onnx import helper"),
         ("engines/tensorrt_plan.py", "import tensorrt as trt"),

@@ -11,10 +11,11 @@ from contextlib import ExitStack, contextmanager
 import cv2
 import numpy as np
 
-from app.build import DEFAULT_COLLECTION, least_score, model_store, open_gallery
+from app.build import DEFAULT_COLLECTION, least_score, model_store
 from app.cli.options import settings_from
 from app.defaults import Defaults
 from app.describe import Description, Pair
+from app.galleries import open_gallery
 from app.pipeline import Embeddings, FaceChoice, Pipeline
 from app.service import FaceService
 from app.settings import Settings

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli import bench, build, compare, demo, enroll, faces, failures, gallery, models, plans, serve
+from app.audit.actor import enter_command_line
+from app.cli import audit, bench, build, compare, demo, enroll, faces, failures, gallery, models, plans, serve
 from app.cli.eval import evaluate
 
 cli = typer.Typer(
@@ -43,6 +44,7 @@ cli.command()(faces.detect)
 cli.command()(faces.recognize)
 cli.command()(enroll.enroll)
 cli.add_typer(gallery.cli, name="gallery")
+cli.add_typer(audit.cli, name="audit")
 cli.add_typer(models.cli, name="models")
 cli.command()(build.build)
 cli.add_typer(plans.cli, name="plans")
@@ -54,6 +56,7 @@ cli.command(context_settings=bench.PASS_ON)(bench.bench)
 
 def main() -> None:
     """The `faceserve` script: what can go wrong becomes a plain line and exit code 1, or 2 for a wrong setting."""
+    enter_command_line()
     try:
         cli()
     except SystemExit:  # the usual end, kept from the next line, whose imports are slow

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from app.cli.collections import seconds_of
 from app.cli.failures import code_of, explain, refusals
 from app.cli.options import Collection, DataDir, given, settings_from
 from app.cli.pictures import Picture, find_pictures
@@ -40,6 +41,10 @@ def enroll(
         bool | None,
         typer.Option("--warn-similar/--no-warn-similar", help="Tell of faces that are also under another name."),
     ] = None,
+    ttl: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Erase the identities after that time: 90s, 15m, 12h, 30d."),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Enrol pictures, or folders of them; the file's name is the identity.
@@ -50,11 +55,12 @@ def enroll(
     pictures = find_pictures(paths, strip_digits=strip_digits)
     if not pictures:
         raise typer.BadParameter("there is no file in " + ", ".join(map(str, paths)))
+    ttl_s = _lifetime_s(ttl)
     settings = settings_from(data_dir=data_dir)
     from app.build import open_service
     from app.sdk import FaceClient
 
-    options = given(collection=collection, warn_similar=warn_similar)
+    options = given(collection=collection, warn_similar=warn_similar, ttl_s=ttl_s)
     with open_service(settings) as service:
         _ensure(service, collection)
         faces = FaceClient(service)
@@ -65,6 +71,15 @@ def enroll(
     _summarise(outcomes)
     if all(outcome.what == "skipped" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _lifetime_s(ttl: str | None) -> float | None:
+    from gallery.types import Terms
+
+    try:
+        return Terms(ttl_s=None if ttl is None else seconds_of(ttl)).ttl_s
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _ensure(service: FaceService, collection: str) -> None:

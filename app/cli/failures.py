@@ -68,5 +68,5 @@ def _field_line(prefix: str, fault: Any) -> str:
     if not fault["loc"]:
         return message
     name = ".".join(map(str, fault["loc"]))
-    given = "" if "key" in name else f"; given: {fault['input']!r}"
+    given = "" if "key" in name or name == "gallery" else f"; given: {fault['input']!r}"
     return f"{prefix + name.upper() if prefix else name}: {message}{given}"

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli import collections, encrypt
+from app.cli.migrate import migrate
+from app.cli.opening import opened
 from app.cli.options import Collection, DataDir, settings_from
 from app.cli.output import say
 from app.cli.reembed import reembed
+from app.cli.tune import tune
 
 if TYPE_CHECKING:
     from gallery.gallery import Gallery
     from gallery.types import Identity
 
-cli = typer.Typer(help="List, show, rename, delete, export, import and re-embed identities.", no_args_is_help=True)
+cli = typer.Typer(help="Collections and who is in them: list, make, mend, erase, copy.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="IDENTITY", show_default=False)]
 
 
 @cli.command("list")
 def list_identities(collection: Collection = "default", data_dir: DataDir = None) -> None:
     """The identities, those enrolled first before later ones; a line of JSON for each."""
-    with _open(data_dir) as gallery:
+    with opened(data_dir) as gallery:
         for identity in _identities(gallery, collection):
             say(_shown(identity) | {"faces": len(identity.faces)})
 
@@ -35,7 +38,7 @@ def show(identity: Name, collection: Collection = "default", data_dir: DataDir =
     """One identity with its faces, as JSON."""
     from dataclasses import asdict
 
-    with _open(data_dir) as gallery:
+    with opened(data_dir) as gallery:
         found = gallery.identity(collection, identity)
         say(_shown(found) | {"faces": [asdict(face) for face in found.faces]})
 
@@ -48,7 +51,7 @@ def rename(
     data_dir: DataDir = None,
 ) -> None:
     """Give an identity another name."""
-    with _open(data_dir) as gallery:
+    with opened(data_dir) as gallery:
         say(_shown(gallery.update_identity(collection, identity, new_name=new_name)))
 
 
@@ -60,7 +63,7 @@ def delete(
     data_dir: DataDir = None,
 ) -> None:
     """Erase an identity with all its faces. There is no way back."""
-    with _open(data_dir) as gallery:
+    with opened(data_dir) as gallery:
         faces = len(gallery.identity(collection, identity).faces)
         if not yes:
             typer.confirm(f"Erase {identity} and {faces} faces from {collection}?", abort=True, err=True)
@@ -73,10 +76,13 @@ def export(
     out: Annotated[Path | None, typer.Option(help="The file to write (else stdout).", dir_okay=False)] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """A collection as NDJSON, embeddings included: a backup, or the way to another machine."""
+    """A collection as NDJSON, embeddings included: a backup, or the way to another machine.
+
+    In the clear, also where the gallery is encrypted: keep it accordingly.
+    """
     from app.transfer import export_lines
 
-    with _open(data_dir) as gallery:
+    with opened(data_dir) as gallery:
         gallery.collection(collection)
         if out is None:
             sys.stdout.buffer.writelines(export_lines(gallery, collection))
@@ -94,8 +100,9 @@ def import_(
     data_dir: DataDir = None,
 ) -> None:
     """Read an export back. Safe to repeat: what is there already is skipped."""
-    from app.build import embedder_of, model_store, open_gallery
+    from app.build import embedder_of, model_store
     from app.embedders import Embedders
+    from app.galleries import open_gallery
     from app.transfer import import_lines
 
     settings = settings_from(data_dir=data_dir)
@@ -105,17 +112,12 @@ def import_(
 
 
 cli.command()(reembed)
-
-
-@contextmanager
-def _open(data_dir: Path | None) -> Iterator[Gallery]:
-    from app.build import open_gallery
-
-    settings = settings_from(data_dir=data_dir)
-    if not settings.data_dir.is_dir():
-        raise typer.BadParameter(f"there is no gallery in {settings.data_dir}: enrol someone first, or give --data-dir")
-    with open_gallery(settings) as gallery:
-        yield gallery
+cli.command()(tune)
+cli.command()(collections.create)
+cli.command()(collections.collections)
+cli.command()(collections.drop)
+cli.command()(migrate)
+encrypt.register(cli)
 
 
 def _identities(gallery: Gallery, collection: str) -> Iterable[Identity]:
@@ -129,4 +131,7 @@ def _identities(gallery: Gallery, collection: str) -> Iterable[Identity]:
 
 
 def _shown(identity: Identity) -> dict[str, Any]:
-    return {"identity": identity.name, "metadata": dict(identity.metadata), "created_at": identity.created_at}
+    from app.moments import moment_json
+
+    told = {"identity": identity.name, "metadata": dict(identity.metadata), "created_at": identity.created_at}
+    return told | {"expires_at": moment_json(identity.expires_at)}

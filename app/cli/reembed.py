@@ -42,8 +42,9 @@ def reembed(
     settings = settings_from(data_dir=data_dir)
     if not settings.data_dir.is_dir():
         raise typer.BadParameter(f"there is no gallery in {settings.data_dir}: enrol someone first, or give --data-dir")
-    from app.build import embedder_of, model_store, open_gallery
+    from app.build import embedder_of, model_store
     from app.embedders import Embedders
+    from app.galleries import open_gallery
 
     embedders = Embedders(model_store(settings), embedder_of(settings))
     with open_gallery(settings) as gallery, ExitStack() as stack:

@@ -33,7 +33,7 @@ async def create(request: Request) -> Response:
 
 
 def terms_of(asked: NewCollection) -> Terms:
-    return Terms(asked.scoring, asked.max_identities, asked.max_faces)
+    return Terms(asked.scoring, asked.max_identities, asked.max_faces, asked.ttl_s)
 
 
 @router.get("/collections/{name}", openapi_extra=answers("CollectionAnswer"))

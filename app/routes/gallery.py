@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from functools import partial
 from typing import Annotated
@@ -15,6 +16,7 @@ from starlette.responses import Response
 from app.deps import BareRoute, Deps, JsonAnswer, deps_of, request_id_of, run, run_with
 from app.errors import InvalidRequestError
 from app.examples import ALICE
+from app.moments import moment_json
 from app.openapi import answers, images_in, json_in
 from app.present import Json
 from app.routes.faces import bytes_of
@@ -73,10 +75,13 @@ async def show(request: Request, identity: Name, collection: Collection = "defau
 
 @router.patch("/gallery/{identity}", openapi_extra=json_in(IdentityChange, answers("IdentityAnswer")))
 async def change(request: Request, identity: Name, collection: Collection = "default") -> Response:
-    """Renames an identity, replaces its metadata, or both."""
+    """Renames an identity, replaces its metadata, or sets when it expires; `expires_at` null is never."""
 
     def apply(service: FaceService, asked: IdentityChange) -> Identity:
-        return service.gallery.update_identity(collection, identity, new_name=asked.identity, metadata=asked.metadata)
+        end = asked.expires_at.timestamp() if asked.expires_at else math.inf if asked.is_to_expire else None
+        return service.gallery.update_identity(
+            collection, identity, new_name=asked.identity, metadata=asked.metadata, expires_at=end
+        )
 
     changed = await run_with(request, IdentityChange, apply)
     return JsonAnswer(_identity_json(changed, collection))
@@ -128,7 +133,10 @@ async def _idempotency(request: Request, asked: Asked[EnrollOptions]) -> tuple[s
 
 def _fingerprint(asked: Asked[EnrollOptions]) -> str:
     """Of what was asked to be enrolled, not of the body's bytes: a form's boundary differs each time it is sent."""
-    digest = hashlib.sha256(asked.options.model_dump_json(exclude={"image", "images", "warn_similar"}).encode())
+    # Of an end only where one is given, so that keys stay good that were sent before there were ends.
+    ends = {name for name in ("expires_at", "ttl_s") if getattr(asked.options, name) is None}
+    unsaid = {"image", "images", "warn_similar"} | ends
+    digest = hashlib.sha256(asked.options.model_dump_json(exclude=unsaid).encode())
     for picture in asked.pictures:
         data = picture.encode() if isinstance(picture, str) else picture
         digest.update(len(data).to_bytes(8, "big") + data)
@@ -141,5 +149,6 @@ def _identity_json(identity: Identity, collection: str) -> Json:
         "collection": collection,
         "metadata": identity.metadata,
         "created_at": identity.created_at,
+        "expires_at": moment_json(identity.expires_at),
         "faces": identity.faces,
     }

@@ -23,7 +23,8 @@ LINES_A_BLOCK = 64
 
 @router.post("/gallery:export", openapi_extra=content(NDJSON))
 async def export(request: Request, collection: Annotated[str, Query()] = "default") -> Response:
-    """The collection with its embeddings, a line a record; `/gallery:import` reads it."""
+    """The collection with its embeddings, a line a record, the last with counts and a digest; `/gallery:import` reads
+    it."""
     deps = deps_of(request)
     lines = deps.service.export(collection)
 
@@ -47,7 +48,8 @@ async def import_(
 ) -> Response:
     """Reads what `/gallery:export` wrote, line by line: the body may be larger than the limit, a line may not.
 
-    What is there already is skipped, so a broken import may be repeated.
+    What is there already is skipped, so a broken import may be repeated. An export that is no longer as it was made is
+    refused at its end, by its counts and its digest: what came before stays.
     """
     deps = deps_of(request)
     chunks = _chunks(request, deps.settings.body_timeout_s)

@@ -4,7 +4,7 @@
 page's unused space, and that copy outlives the row (measured: one delete in several hundred). So every row of a person
 begins with a random tag; an erase empties the write-ahead log, searches the database file for the tag, and has the file
 written anew if it is found. The promise is recorded in the deleting transaction, so that a crash or a reader that
-stays too long only delays it. The record holds the tag inverted: otherwise the search would find the record itself.
+stays too long only delays it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gallery.local import wiping
+from gallery.local import promises, wiping
+from gallery.local.promises import promise
 from gallery.local.store import Store
 from gallery.types import EraseIncompleteError, GalleryBusyError, GalleryError, StorageError, StorageFullError
 
+__all__ = ["erasing", "fulfil", "promise"]
+
 _PAUSE_S = 0.005
+_MOST_TAGS = 32
+"""To search the file for more takes longer than to write it anew."""
 _IN_USE = "somebody kept the database in use"
 
 
@@ -37,25 +42,16 @@ def erasing(store: Store, timeout_s: float) -> Iterator[sqlite3.Connection]:
     fulfil(store, timeout_s)
 
 
-def promise(connection: sqlite3.Connection, *tags: bytes) -> None:
-    """Records, in the transaction that deletes them, that rows beginning with these tags are to leave the files.
-
-    No tag at all means: too many to search for one by one, write the file anew.
-    """
-    rows: list[tuple[bytes | None]] = [(_inverted(tag),) for tag in tags] or [(None,)]
-    connection.executemany("INSERT INTO erasures (inverted_tag) VALUES (?)", rows)
-
-
 def fulfil(store: Store, timeout_s: float) -> None:
     """Keeps all promises, of other processes too. Raises EraseIncompleteError when readers stay past `timeout_s`, or
     the disk fails it."""
     try:
         with store.read() as connection:
-            pending = connection.execute("SELECT key, inverted_tag FROM erasures").fetchall()
+            pending = promises.pending(connection)
         if pending:
-            _wipe(store, [None if tag is None else _inverted(tag) for _, tag in pending], time.monotonic() + timeout_s)
+            _wipe(store, [tag for _, tag in pending], time.monotonic() + timeout_s)
             with store.write() as connection:
-                connection.executemany("DELETE FROM erasures WHERE key = ?", [(key,) for key, _ in pending])
+                promises.kept(connection, pending)
     except GalleryBusyError as error:
         raise _incomplete(_IN_USE) from error
     except StorageError as error:
@@ -68,7 +64,7 @@ def _wipe(store: Store, tags: list[bytes | None], deadline: float) -> None:
         newest = wiping.newest_change(connection)
     _empty_log(store, deadline)
     needles = [tag for tag in tags if tag is not None]
-    if len(needles) < len(tags) or store.holds(needles):
+    if len(needles) < len(tags) or len(needles) > _MOST_TAGS or store.holds(needles):
         store.compact()
         _empty_log(store, deadline)
     wiping.wipe(store, newest)
@@ -86,7 +82,3 @@ def _incomplete(why: str) -> EraseIncompleteError:
         f"deleted, and in no answer any more, but {why}: old bytes are still in its files. "
         "The next erase, asking again, or a restart wipes them"
     )
-
-
-def _inverted(tag: bytes) -> bytes:
-    return bytes(byte ^ 0xFF for byte in tag)

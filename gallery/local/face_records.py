@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gallery.local import erase
+from gallery.local.encryption import vault
+from gallery.local.encryption.vault import Vault
 from gallery.local.records import IdentityRow, dumps, loads, now
 from gallery.types import Face, FaceNotFoundError, Identity, Match, NewFace
 
@@ -30,7 +32,8 @@ class FaceRow(NamedTuple):
 
 def described(connection: sqlite3.Connection, row: IdentityRow) -> Identity:
     """The identity with its faces, oldest first."""
-    return Identity(row.name, loads(row.metadata), row.created_at, tuple(_faces(connection, row.key)))
+    faces = tuple(_faces(connection, row.key))
+    return Identity(row.name, loads(row.metadata), row.created_at, faces, row.expires_at)
 
 
 # An identity's template is a row under it too, but of another collection (see templates.py).
@@ -56,16 +59,17 @@ def add_face(
     created_at: str | None = None,
 ) -> bytes:
     """The new face's id."""
-    id_ = face_id or uuid.uuid4().bytes
+    id_, seal = face_id or uuid.uuid4().bytes, vault.of(connection).sealed
     statement = (
         "INSERT INTO faces (collection, identity, picture, created_at, tag, id, source_sha256, quality, embedding) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
-    facts = (bytes.fromhex(face.source_sha256), dumps(face.quality), face.embedding.astype("<f4").tobytes())
+    blob = seal("embedding", id_, face.embedding.astype("<f4").tobytes())
+    facts = (bytes.fromhex(face.source_sha256), dumps(face.quality), blob)
     values = (collection_key, owner.key, _picture(owner, face.source_sha256), created_at or now(), owner.tag, id_)
     key = connection.execute(statement, (*values, *facts)).lastrowid
     if face.crop_png is not None:
-        crop = (key, owner.tag, id_, face.crop_png)
+        crop = (key, owner.tag, id_, seal("crop", id_, face.crop_png))
         connection.execute("INSERT INTO crops (face, tag, id, png) VALUES (?, ?, ?, ?)", crop)
     return id_
 
@@ -132,7 +136,7 @@ def remove_without_crop(connection: sqlite3.Connection, collection_key: int) -> 
 def crop(connection: sqlite3.Connection, owner: IdentityRow, face_id: str) -> bytes | None:
     key = _face_key(connection, owner, face_id)
     row = connection.execute("SELECT png FROM crops WHERE face = ?", (key,)).fetchone()
-    return row[0] if row else None
+    return vault.of(connection).opened("crop", [bytes.fromhex(face_id)], [row[0]])[0] if row else None
 
 
 def _face_key(connection: sqlite3.Connection, owner: IdentityRow, face_id: str) -> int:
@@ -150,7 +154,14 @@ def faces_of(connection: sqlite3.Connection, identity_key: int, after: int, limi
         "SELECT key, faces.id, created_at, source_sha256, quality, embedding, png "
         f"FROM faces LEFT JOIN crops ON crops.face = faces.key WHERE {_OWN} AND key > ? ORDER BY key LIMIT ?"
     )
-    return [FaceRow(*row) for row in connection.execute(statement, (identity_key, after, limit))]
+    rows = [FaceRow(*row) for row in connection.execute(statement, (identity_key, after, limit))]
+    return [_opened(connection, row) for row in rows] if vault.of(connection).seals else rows
+
+
+def _opened(connection: sqlite3.Connection, row: FaceRow) -> FaceRow:
+    opened = vault.of(connection).opened
+    crop_png = None if row.crop_png is None else opened("crop", [row.id], [row.crop_png])[0]
+    return row._replace(embedding=opened("embedding", [row.id], [row.embedding])[0], crop_png=crop_png)
 
 
 def nearest(connection: sqlite3.Connection, owner: IdentityRow, query: NDArray[np.float32]) -> tuple[float, str]:
@@ -159,7 +170,7 @@ def nearest(connection: sqlite3.Connection, owner: IdentityRow, query: NDArray[n
     rows = connection.execute(statement, (owner.key,)).fetchall()
     if not rows:
         raise FaceNotFoundError(f"identity {owner.name!r} has no face left; enrol one")
-    similarities = from_blobs([blob for _, blob in rows]) @ query
+    similarities = embeddings(vault.of(connection), *zip(*rows, strict=True)) @ query
     best = int(np.argmax(similarities))
     return float(similarities[best].clip(-1, 1)), rows[best][0].hex()
 
@@ -172,8 +183,8 @@ def count_of(connection: sqlite3.Connection, owner: IdentityRow) -> int:
 
 def embeddings_of(connection: sqlite3.Connection, owner: IdentityRow) -> NDArray[np.float32]:
     """(n, D) float32 of the identity's faces, oldest first."""
-    rows = connection.execute(f"SELECT embedding FROM faces WHERE {_OWN} ORDER BY key", (owner.key,))
-    return from_blobs([blob for (blob,) in rows])
+    rows = connection.execute(f"SELECT id, embedding FROM faces WHERE {_OWN} ORDER BY key", (owner.key,)).fetchall()
+    return embeddings(vault.of(connection), *zip(*rows, strict=True)) if rows else from_blobs([])
 
 
 def matched(owner: IdentityRow, similarity: float, face_id: str) -> Match:
@@ -196,7 +207,13 @@ def match(connection: sqlite3.Connection, face_key: int, similarity: float) -> M
     return Match(name, similarity, face_id.hex(), loads(metadata))
 
 
+def embeddings(kept_in: Vault, face_ids: Sequence[bytes], blobs: Sequence[bytes]) -> NDArray[np.float32]:
+    """(n, D) float32 of n embeddings as they are stored, one for each of the faces. Raises StorageError for a sealed
+    one that was changed, or is another face's."""
+    return from_blobs(kept_in.opened("embedding", face_ids, blobs))
+
+
 def from_blobs(blobs: Sequence[bytes]) -> NDArray[np.float32]:
-    """(n, D) float32 of n embeddings as they are stored."""
+    """(n, D) float32 of n embeddings that are not sealed (any more)."""
     flat = np.frombuffer(b"".join(blobs), "<f4").astype(np.float32, copy=False)
     return flat.reshape(len(blobs), -1) if blobs else flat.reshape(0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,12 +16,15 @@ from numpy.typing import NDArray
 from gallery.filters import Filter
 from gallery.gallery import MAX_PAGE
 from gallery.local import answers, check, cursors, enrolment, erase, face_records, records, reembed, templates, transfer
+from gallery.local.index.recipe import EXACT, Recipe
 from gallery.local.records import CollectionRow, IdentityRow
+from gallery.local.rows import Rows, read_rows
 from gallery.local.searching import Searches
 from gallery.local.store import Store
 from gallery.local.tenants import Tenants
-from gallery.names import check_collection, check_embeddings, check_identity
+from gallery.names import check_collection, check_embeddings, check_identity, check_moment
 from gallery.types import (
+    Collection,
     Enrolment,
     EraseIncompleteError,
     Idempotency,
@@ -38,12 +42,14 @@ from gallery.types import (
 
 
 class LocalGallery(Tenants):
-    """A gallery in `folder`; `Gallery` says what each call promises. Searches are exact.
+    """A gallery in `folder`; `Gallery` says what each call promises. Searches are exact, unless `index` is a
+    `recipe.Recipe`: then somebody may be missed in large collections.
 
     GalleryBusyError comes when the database stays locked past `busy_timeout_s`. `idempotency_ttl_s`: how long
     `enroll_once` remembers. `keep_changes`: length of the change log; a process that is further behind reads the
     collection anew. `erase_timeout_s`: how long an erase waits for readers of old bytes. `searches_at_once`: how many
-    threads scan an index at a time; searches that come meanwhile share the next scan.
+    threads scan an index at a time; searches that come meanwhile share the next scan. `key`: 32 bytes that embeddings
+    and crops are encrypted with (see `encrypting.py`); KeyRefusedError where they are not, or with another.
     """
 
     def __init__(
@@ -55,18 +61,21 @@ class LocalGallery(Tenants):
         busy_timeout_s: float = 5,
         erase_timeout_s: float = 5,
         searches_at_once: int = 1,
+        index: str = EXACT,
+        key: bytes | None = None,
     ) -> None:
+        recipe = Recipe.parse(index)
         folder.mkdir(parents=True, exist_ok=True)
         self._idempotency_ttl_s = idempotency_ttl_s
-        store = Store(folder / "gallery.db", busy_timeout_s=busy_timeout_s, keep_changes=keep_changes)
-        super().__init__(store, erase_timeout_s, searches_at_once)
-        self._searches = Searches(self._store, self._projections)
+        store = Store(folder / "gallery.db", busy_timeout_s=busy_timeout_s, keep_changes=keep_changes, key=key)
+        super().__init__(store, erase_timeout_s, searches_at_once, recipe)
+        self._searches = Searches(self._store, self._projections, at_once=searches_at_once)
         try:
             # What a crash kept an erase from finishing. Others may be reading just now; then the next erase does it.
             with suppress(EraseIncompleteError):
                 erase.fulfil(self._store, timeout_s=0)
         except BaseException:
-            self._store.close()
+            self.close()
             raise
 
     def __enter__(self) -> LocalGallery:
@@ -76,6 +85,7 @@ class LocalGallery(Tenants):
         self.close()
 
     def close(self) -> None:
+        self._sweeper.close()
         self._projections.close()
         self._store.close()
 
@@ -89,10 +99,12 @@ class LocalGallery(Tenants):
         *,
         embedder: str,
         metadata: Metadata | None = None,
+        expires_at: float | None = None,
     ) -> Enrolment:
+        moment = check_moment(expires_at)
         with self._store.write() as connection:
             row = records.collection(connection, check_collection(collection)).made_by(embedder)
-            return enrolment.enroll(connection, row, check_identity(identity), faces, metadata)[0]
+            return enrolment.enroll(connection, row, check_identity(identity), faces, metadata, moment)[0]
 
     def enroll_once(
         self,
@@ -103,14 +115,15 @@ class LocalGallery(Tenants):
         embedder: str,
         idempotency: Idempotency,
         metadata: Metadata | None = None,
+        expires_at: float | None = None,
     ) -> bytes:
         """The answer is stored in the enrolment's transaction."""
-        now = time.time()
+        now, moment = time.time(), check_moment(expires_at)
         with self._store.write() as connection:
             row = records.collection(connection, check_collection(collection)).made_by(embedder)
             answers.forget(connection, before=now - self._idempotency_ttl_s)
             name = check_identity(identity)
-            return enrolment.enroll_once(connection, row, name, faces, metadata, idempotency, at=now)
+            return enrolment.enroll_once(connection, row, name, faces, metadata, idempotency, at=now, expires_at=moment)
 
     def recall(self, collection: str, key: str, fingerprint: str) -> bytes | None:
         with self._store.read() as connection:
@@ -172,14 +185,23 @@ class LocalGallery(Tenants):
         return Page(page, cursors.encode(owners[limit - 1].key) if len(owners) > limit else None)
 
     def update_identity(
-        self, collection: str, name: str, *, new_name: str | None = None, metadata: Metadata | None = None
+        self,
+        collection: str,
+        name: str,
+        *,
+        new_name: str | None = None,
+        metadata: Metadata | None = None,
+        expires_at: float | None = None,
     ) -> Identity:
+        moment = check_moment(expires_at)
         with self._store.write() as connection:
             row, owner = _owner(connection, collection, name)
             if new_name is not None:
                 owner = records.rename(connection, row, owner, check_identity(new_name))
             if metadata is not None:
                 owner = records.set_metadata(connection, owner, metadata)
+            if moment is not None:
+                owner = records.set_expiry(connection, owner, None if moment == math.inf else moment)
             return face_records.described(connection, owner)
 
     def delete_identity(self, collection: str, name: str) -> int:
@@ -209,6 +231,10 @@ class LocalGallery(Tenants):
         self, lines: Iterable[Mapping[str, Any]], *, embedder: str, collection: str | None = None
     ) -> Imported:
         return transfer.imported(self._store, lines, embedder=embedder, collection=collection)
+
+    def rows(self, collection: str) -> tuple[Collection, Rows]:
+        """A copy of what searches look at."""
+        return read_rows(self._store, check_collection(collection))
 
     # --- another embedder
 

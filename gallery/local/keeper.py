@@ -40,7 +40,10 @@ class Keeper:
         self._thread: threading.Thread | None = None
 
     def wants(self, row: CollectionRow, snapshot_at: int | None) -> bool:
-        """Whether the collection is large, and the snapshot that its index was opened from is old or none."""
+        """Whether the collection is large, and the snapshot that its index was opened from is old or none; never where
+        the gallery is encrypted."""
+        if self._store.vault.seals:
+            return False
         if row.collection.faces < LEAST_ROWS or sys.platform == "win32":  # which has no flock and no pread
             return False
         # The log has to reach back to the snapshot for a good while yet.

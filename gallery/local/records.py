@@ -51,13 +51,14 @@ class IdentityRow(NamedTuple):
     name: str
     metadata: str
     created_at: str
+    expires_at: float | None = None
 
 
 _COLLECTION = (
     "SELECT key, newest, described, name, embedder, dimension, created_at, identities, faces, scoring, max_identities, "
-    "max_faces FROM collections"
+    "max_faces, ttl_s FROM collections"
 )
-_IDENTITY = "SELECT key, tag, name, metadata, created_at FROM identities"
+_IDENTITY = "SELECT key, tag, name, metadata, created_at, expires_at FROM identities"
 
 
 def now() -> str:
@@ -107,8 +108,8 @@ def add_collection(
     if dimension < 1:
         raise ValueError(f"an embedding has at least one dimension, not {dimension}")
     statement = (
-        "INSERT INTO collections (name, embedder, dimension, created_at, scoring, max_identities, max_faces) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO collections (name, embedder, dimension, created_at, scoring, max_identities, max_faces, ttl_s) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     )
     connection.execute(statement, (name, embedder, dimension, now(), *astuple(terms)))
     return collection(connection, name)
@@ -162,10 +163,15 @@ def add_identity(
     *,
     tag: bytes | None = None,
     created_at: str | None = None,
+    expires_at: float | None = None,
 ) -> IdentityRow:
-    row = IdentityRow(0, tag or uuid.uuid4().bytes, name, dumps(metadata), created_at or now())
-    statement = "INSERT INTO identities (collection, created_at, digest, tag, name, metadata) VALUES (?, ?, ?, ?, ?, ?)"
-    values = (collection_key, row.created_at, _digest(collection_key, name), row.tag, name, row.metadata)
+    """`expires_at` None is never."""
+    row = IdentityRow(0, tag or uuid.uuid4().bytes, name, dumps(metadata), created_at or now(), expires_at)
+    statement = (
+        "INSERT INTO identities (collection, created_at, digest, tag, name, metadata, expires_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)"
+    )
+    values = (collection_key, row.created_at, _digest(collection_key, name), row.tag, name, row.metadata, expires_at)
     key = connection.execute(statement, values).lastrowid
     assert key is not None
     return row._replace(key=key)
@@ -175,6 +181,12 @@ def set_metadata(connection: sqlite3.Connection, row: IdentityRow, metadata: Met
     changed = row._replace(metadata=dumps(metadata))
     connection.execute("UPDATE identities SET metadata = ? WHERE key = ?", (changed.metadata, row.key))
     return changed
+
+
+def set_expiry(connection: sqlite3.Connection, row: IdentityRow, expires_at: float | None) -> IdentityRow:
+    """None is never."""
+    connection.execute("UPDATE identities SET expires_at = ? WHERE key = ?", (expires_at, row.key))
+    return row._replace(expires_at=expires_at)
 
 
 def rename(connection: sqlite3.Connection, inside: CollectionRow, row: IdentityRow, new_name: str) -> IdentityRow:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gallery.local import erase, face_records, records, templates
+from gallery.local.encryption import vault
 from gallery.local.store import Store
 from gallery.names import check_embeddings
 from gallery.types import Reembedded, ReembedRefusedError, Survey, Target
@@ -25,11 +26,12 @@ from gallery.types import Reembedded, ReembedRefusedError, Survey, Target
 _PAGE_ROWS = 1000
 
 _CROPS = """
-SELECT key, substr(png, 1, 24) FROM faces JOIN crops ON crops.face = key
+SELECT key, faces.id, {} FROM faces JOIN crops ON crops.face = key
 WHERE collection = ? AND key > ? ORDER BY key LIMIT ?
 """
+_HEADS, _WHOLE = _CROPS.format("substr(png, 1, 24)"), _CROPS.format("png")
 _MISSING = """
-SELECT key, png FROM faces JOIN crops ON crops.face = key
+SELECT key, faces.id, png FROM faces JOIN crops ON crops.face = key
 WHERE collection = ? AND key > ?
 AND NOT EXISTS (SELECT 1 FROM reembedded WHERE reembedded.face = key AND embedder = ?)
 ORDER BY key LIMIT ?
@@ -50,6 +52,7 @@ _BIND = "UPDATE collections SET embedder = ?, dimension = ?, newest = (SELECT ma
 
 class _Crop(NamedTuple):
     face: int
+    id: bytes
     png: bytes
 
 
@@ -59,13 +62,16 @@ def survey(store: Store, name: str) -> Survey:
         row = records.collection(connection, name)
         without, named = face_records.without_crop(connection, row.key)
     sizes, last = Counter[tuple[int, int]](), 0
+    # What is sealed can only be opened as a whole.
+    statement, rows = (_WHOLE, _PAGE_ROWS // 10) if store.vault.seals else (_HEADS, _PAGE_ROWS)
     while True:
         with store.read() as connection:
-            page = connection.execute(_CROPS, (row.key, last, _PAGE_ROWS)).fetchall()
+            page = connection.execute(statement, (row.key, last, rows)).fetchall()
         if not page:
             return Survey(row.collection, without, named, dict(sizes))
-        sizes.update(_size(head) for _, head in page)
-        last = page[-1][0]
+        faces, ids, heads = zip(*page, strict=True)
+        sizes.update(map(_size, store.vault.opened("crop", ids, heads)))
+        last = faces[-1]
 
 
 def _size(head: bytes) -> tuple[int, int]:
@@ -118,7 +124,9 @@ class Reembedding:
 
     def _missing(self, connection: sqlite3.Connection, after: int, limit: int) -> list[_Crop]:
         values = (self._row.key, after, self._target.embedder, limit)
-        return [_Crop(*row) for row in connection.execute(_MISSING, values)]
+        found = [_Crop(*row) for row in connection.execute(_MISSING, values)]
+        opened = vault.of(connection).opened("crop", [crop.id for crop in found], [crop.png for crop in found])
+        return [crop._replace(png=png) for crop, png in zip(found, opened, strict=True)]
 
     def _embedded(self, crops: Sequence[_Crop]) -> NDArray[np.float32]:
         if not crops:
@@ -129,8 +137,11 @@ class Reembedding:
         return embeddings
 
     def _keep(self, connection: sqlite3.Connection, crops: Sequence[_Crop], embeddings: NDArray[np.float32]) -> None:
-        blobs = [embedding.astype("<f4").tobytes() for embedding in embeddings]
-        values = [(self._target.embedder, blob, crop.face) for crop, blob in zip(crops, blobs, strict=True)]
+        seal = vault.of(connection).sealed
+        values = [
+            (self._target.embedder, seal("embedding", crop.id, embedding.astype("<f4").tobytes()), crop.face)
+            for crop, embedding in zip(crops, embeddings, strict=True)
+        ]
         connection.executemany(_GATHER, values)
 
     def _replace(self, connection: sqlite3.Connection) -> Reembedded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import NamedTuple
 
 from gallery.types import StorageError
 
@@ -129,7 +130,15 @@ ALTER TABLE collections ADD COLUMN max_faces INTEGER;
 ALTER TABLE collections ADD COLUMN templates_of INTEGER REFERENCES collections ON DELETE CASCADE;
 """
 
-_STEPS = (_SCHEMA, _DESCRIBED + _TERMS)
+# Version 3. The moment an identity expires, in seconds since 1970-01-01T00:00Z, NULL for never: the least of them is
+# looked up in every transaction (see expiry.py). `ttl_s` is what a collection's identities get who are given none.
+_EXPIRING = """
+ALTER TABLE collections ADD COLUMN ttl_s REAL;
+ALTER TABLE identities ADD COLUMN expires_at REAL;
+CREATE INDEX identities_expiring ON identities (expires_at) WHERE expires_at IS NOT NULL;
+"""
+
+_STEPS = (_SCHEMA, _DESCRIBED + _TERMS, _EXPIRING)
 """What makes each version out of the one before it; a new database takes them all."""
 VERSION = len(_STEPS)
 
@@ -154,28 +163,60 @@ CREATE TABLE IF NOT EXISTS snapshots (
 )
 """
 
+# The key that embeddings and crops are sealed with, itself sealed (see data_key.py): one row, or none. Like a person's
+# rows it begins with a random tag that can be searched for.
+_VAULT = """
+CREATE TABLE IF NOT EXISTS vault (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    tag BLOB NOT NULL,
+    wrapped BLOB NOT NULL
+)
+"""
+
+# SQLite's `user_version` is the schema's version plus a thousand times the number of the key in `vault`: a transaction
+# learns both from one look, and a program that knows nothing of keys takes the sum for a version newer than its own.
+_A_VAULT = 1000
+
+
+class State(NamedTuple):
+    """A schema's version, and the number of the key that blobs are sealed with; 0 is none."""
+
+    version: int
+    vault: int
+
 
 def create(connection: sqlite3.Connection) -> None:
     """Makes what is missing since the version found, inside the caller's transaction; StorageError for a newer one."""
-    version = version_of(connection)
+    version, vault = state_of(connection)
     for step in _STEPS[version:]:
         for statement in _statements(step):
             connection.execute(statement)
     if version < VERSION:
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+        set_vault(connection, vault)
     connection.execute(_GATHERED)
     connection.execute(_SNAPSHOTS)
+    connection.execute(_VAULT)
 
 
-def version_of(connection: sqlite3.Connection) -> int:
-    """The version found; StorageError for a newer one than this program's, which it would misread."""
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+def mark_of(vault: int) -> int:
+    """The `user_version` of a database of this version, whose blobs are sealed with the key of that number."""
+    return VERSION + _A_VAULT * vault
+
+
+def set_vault(connection: sqlite3.Connection, number: int) -> None:
+    """Says, in the caller's transaction, with which key blobs are sealed from now on; the version is this program's."""
+    connection.execute(f"PRAGMA user_version = {mark_of(number)}")
+
+
+def state_of(connection: sqlite3.Connection) -> State:
+    """What is found; StorageError for a newer version than this program's, which it would misread."""
+    vault, version = divmod(connection.execute("PRAGMA user_version").fetchone()[0], _A_VAULT)
     if version > VERSION:
         raise StorageError(
             f"the gallery's database has schema version {version}, this program knows up to {VERSION}: "
             "start the newer FaceServe that wrote it"
         )
-    return version
+    return State(version, vault)
 
 
 def _statements(script: str) -> list[str]:

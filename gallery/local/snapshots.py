@@ -14,17 +14,15 @@ import os
 import secrets
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from gallery.local import face_records, records, snapshot_file
-from gallery.local.halves import halve
+from gallery.local.index.segments import Segment
+from gallery.local.index.waiting import Waiting
 from gallery.local.records import CollectionRow
-from gallery.local.segments import Segment
 from gallery.local.snapshot_file import BadSnapshotError, Stamp
 from gallery.local.store import Store
 from gallery.local.wiping import can_follow, folder_of, locked, newest_change, path_of, sync, wipe_file
@@ -36,7 +34,7 @@ log = logging.getLogger("faceserve")
 
 _PAGE_ROWS = 8192
 _PAGE = "SELECT key, identity, embedding FROM faces WHERE collection = ? AND key > ? AND key <= ? ORDER BY key LIMIT ?"
-_EXTENT = "SELECT count(*), max(key) FROM faces WHERE collection = ?"
+_LAST = "SELECT max(key) FROM faces WHERE collection = ?"
 _KNOW = "INSERT OR REPLACE INTO snapshots (collection, token) VALUES (?, ?)"
 
 
@@ -45,7 +43,12 @@ class GivenUpError(Exception):
 
 
 def opened(store: Store, row: CollectionRow, segment_rows: int) -> tuple[Stamp, list[Segment]] | None:
-    """The collection's snapshot, mapped, if there is one that can be followed from; else None, and why in the log."""
+    """The collection's snapshot, mapped, if there is one that can be followed from; else None, and why in the log.
+
+    A gallery that is encrypted has none: they would hold what it keeps sealed, in the clear.
+    """
+    if store.vault.seals:
+        return None
     path = path_of(store, row.key)
     try:
         try:
@@ -94,26 +97,27 @@ def behind(store: Store, row: CollectionRow) -> int | None:
 
 
 def write(store: Store, name: str, *, is_wanted: Callable[[], bool] = lambda: True) -> bool:
-    """Writes the collection's snapshot; False when another process or thread is at it. Readers and writers of the
-    database wait for nothing, an erase for a page.
+    """Writes the collection's snapshot; False when another process or thread is at it, or the gallery is encrypted.
+    Readers and writers of the database wait for nothing, an erase for a block.
 
     Raises GivenUpError, OSError, and what reading a collection does.
     """
+    if store.vault.seals:
+        return False
     with store.read() as connection:
         row = records.collection(connection, name)
-        rows, last = connection.execute(_EXTENT, (row.key,)).fetchone()
+        last: int = connection.execute(_LAST, (row.key,)).fetchone()[0] or 0
     folder = folder_of(store)
     folder.mkdir(mode=0o700, exist_ok=True)
     facts = (row.key, row.collection.embedder, row.collection.dimension)
-    stamp = Stamp(secrets.token_hex(16), *facts, room=rows, applied=row.newest, wiped=row.newest)
+    stamp = Stamp(secrets.token_hex(16), *facts, applied=row.newest, wiped=row.newest)
     path, part = path_of(store, row.key), folder / f"{row.key}.part"
     with locked(folder):
         handle = _begun(part)
     if handle is None:
         return False
     try:
-        snapshot_file.begin(handle, stamp)
-        stamp = _fill(store, row, handle, stamp, last or 0, is_wanted)
+        stamp = _fill(store, row, handle, stamp, last, is_wanted)
         snapshot_file.finish(handle, stamp)
         _publish(store, handle, stamp, part, path)
         with store.write() as connection:
@@ -146,6 +150,25 @@ def _begun(part: Path) -> int | None:
 def _fill(
     store: Store, row: CollectionRow, handle: int, stamp: Stamp, last: int, is_wanted: Callable[[], bool]
 ) -> Stamp:
+    waiting = Waiting()
+
+    def append(least: int) -> Stamp:
+        told = replace(stamp, error=waiting.error, length=waiting.length)
+        for kind, columns in waiting.blocks(snapshot_file.BLOCK_ROWS, least):
+            with locked(folder_of(store)):
+                _require_linked(handle)
+                told = snapshot_file.append(handle, told, kind, *columns)
+        return told
+
+    for faces, identities, blobs in _pages(store, row, last, is_wanted):
+        waiting.add(faces, identities, face_records.from_blobs(blobs))
+        stamp = append(snapshot_file.BLOCK_ROWS)
+    return append(1)
+
+
+def _pages(
+    store: Store, row: CollectionRow, last: int, is_wanted: Callable[[], bool]
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], tuple[bytes, ...]]]:
     # Each page as of its own moment: what was added or removed meanwhile is in the log after `applied`.
     after = 0
     while True:
@@ -155,14 +178,9 @@ def _fill(
             records.again(connection, row)
             page = connection.execute(_PAGE, (row.key, after, last, _PAGE_ROWS)).fetchall()
         if not page:
-            return stamp
+            return
         faces, identities, blobs = zip(*page, strict=True)
-        rounded = halve(face_records.from_blobs(blobs))
-        stamp = replace(stamp, error=max(stamp.error, rounded.error), length=max(stamp.length, rounded.length))
-        with locked(folder_of(store)):
-            _require_linked(handle)
-            columns = np.array(faces, np.int64), np.array(identities, np.int64), rounded.rows
-            stamp = snapshot_file.append(handle, stamp, *columns)
+        yield faces, identities, blobs
         after = faces[-1]
 
 

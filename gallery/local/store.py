@@ -8,16 +8,18 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from gallery.local import schema
+from gallery.local import expiry, schema
+from gallery.local.encryption import data_key
+from gallery.local.encryption.vault import Connection, Vault
 from gallery.local.filesystem import network_share
 from gallery.local.journal import write_ahead
 from gallery.local.rawfile import RawFile
 from gallery.local.storage_faults import damaged, explained, is_busy
-from gallery.types import GalleryBusyError, StorageError
+from gallery.types import GalleryBusyError, KeyRefusedError, StorageError
 
 _TRIM = "DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?"
 
@@ -44,20 +46,26 @@ class Store:
     Writes take turns on one connection; each read has a connection of a pool to itself, so readers never wait.
     sqlite3's errors leave as GalleryBusyError (locked past `busy_timeout_s`; nothing was written) or StorageError, as
     does a database that was replaced, removed, or taken over by a newer version of the service while it is open.
+    No transaction sees an identity whose time has come: who meets one removes it first, be it to read. Where that
+    cannot be, there is an error instead of an answer. `on_expiry` hears when the next one expires.
+    `key` opens its `vault`; KeyRefusedError where it does not, or where another data key came meanwhile.
     """
 
-    def __init__(self, path: Path, *, busy_timeout_s: float, keep_changes: int) -> None:
+    def __init__(self, path: Path, *, busy_timeout_s: float, keep_changes: int, key: bytes | None = None) -> None:
         self.path = path
         self._busy_timeout_s = busy_timeout_s
         self.keep_changes = keep_changes
         self._turn = threading.Lock()
         self._pool = threading.Condition()
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[Connection] = []
         self._reading = 0
         self._closed = False
+        self._clock = expiry.Clock()
+        self.on_expiry: Callable[[float], None] = lambda moment: None
         self._raw = _made(path)
+        self.vault = Vault(path)
         try:
-            self._writer = self._prepared()
+            self._writer = self._prepared(key)
         except BaseException:
             self._raw.close()
             raise
@@ -66,24 +74,26 @@ class Store:
     def read(self) -> Iterator[sqlite3.Connection]:
         """One snapshot, fixed by the first SELECT. Keep it short: an erase waits for it."""
         with self._explained():
-            connection = self._borrow()
-            try:
-                connection.execute("BEGIN")
-                self._refuse_another(connection)
-                yield connection
-            finally:
-                self._give_back(connection)
+            while True:
+                connection = self._borrow()
+                try:
+                    connection.execute("BEGIN")
+                    if not self._is_somebody_due(connection):
+                        yield connection
+                        return
+                finally:
+                    self._give_back(connection)
+                with self.write():
+                    pass
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: on disk when the block ends, undone when it raises."""
         with self._explained(), self._writers_turn() as connection:
-            self._begin(connection)
             try:
-                self._refuse_another(connection)
+                self._begin_without_the_due(connection)
                 yield connection
-                connection.execute(_TRIM, (self.keep_changes,))
-                connection.execute("COMMIT")
+                self._commit(connection)
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -120,7 +130,36 @@ class Store:
             self._idle.clear()
             self._raw.close()
 
-    def _borrow(self) -> sqlite3.Connection:
+    def _begin_without_the_due(self, connection: sqlite3.Connection) -> None:
+        """Raises GalleryBusyError where they are too many to be removed within the busy timeout; some are then."""
+        deadline = time.monotonic() + self._busy_timeout_s
+        self._begin(connection)
+        while self._is_somebody_due(connection):
+            expiry.remove_due(connection, self._clock.now())
+            self._commit(connection)
+            if time.monotonic() > deadline:
+                raise GalleryBusyError(f"{self.path}: many identities expired at once and are being removed; try again")
+            self._begin(connection)
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        connection.execute(_TRIM, (self.keep_changes,))
+        if (moment := expiry.next_moment(connection)) is not None:  # it may be the last transaction for long
+            self.on_expiry(moment)
+        connection.execute("COMMIT")
+
+    def _is_somebody_due(self, connection: sqlite3.Connection) -> bool:
+        """Asked at the beginning of every transaction; raises StorageError where it must not go on."""
+        self._refuse_another(connection)
+        moment = expiry.next_moment(connection)
+        if moment is None:
+            return False
+        self.on_expiry(moment)
+        if moment > self._clock.now():
+            return False
+        self._clock.require_steady()
+        return True
+
+    def _borrow(self) -> Connection:
         with self._pool:
             if self._closed:
                 raise StorageError(f"the gallery in {self.path.parent} is closed")
@@ -130,7 +169,7 @@ class Store:
             self._reading += 1
             return self._idle.pop()
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _give_back(self, connection: Connection) -> None:
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -168,8 +207,11 @@ class Store:
         finally:
             connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
 
-    def _connect(self, *, timeout_s: float) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+    def _connect(self, *, timeout_s: float) -> Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=timeout_s, isolation_level=None, check_same_thread=False, factory=Connection
+        )
+        connection.vault = self.vault
         try:
             for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
@@ -178,7 +220,7 @@ class Store:
             raise
         return connection
 
-    def _prepared(self) -> sqlite3.Connection:
+    def _prepared(self, key: bytes | None) -> Connection:
         with self._explained():
             connection = self._connect(timeout_s=self._busy_timeout_s)
             try:
@@ -186,6 +228,8 @@ class Store:
                 self._write_ahead(connection)
                 connection.execute("BEGIN IMMEDIATE")
                 schema.create(connection)
+                connection.vault = self.vault = data_key.unlocked(connection, self.path, key)
+                self._mark = schema.mark_of(self.vault.number)
                 connection.execute("COMMIT")
             except BaseException:
                 connection.close()
@@ -199,7 +243,12 @@ class Store:
     def _refuse_another(self, connection: sqlite3.Connection) -> None:
         if not self._raw.is_at(self.path):
             raise StorageError(f"{self.path} was replaced or removed while it was open: restart the service")
-        schema.version_of(connection)
+        mark = connection.execute("PRAGMA user_version").fetchone()[0]
+        if mark != self._mark and schema.state_of(connection).vault != self.vault.number:
+            raise KeyRefusedError(
+                f"the gallery in {self.path.parent} was encrypted, decrypted or given another data key while it was "
+                "open: restart the service, with its key of now in FACESERVE_GALLERY_KEY"
+            )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gallery.local import erase, face_records
+from gallery.local.encryption import vault
 from gallery.local.records import CollectionRow, IdentityRow, identity_of, now
 from gallery.types import Match
 
@@ -90,9 +91,9 @@ def similarity(
     connection: sqlite3.Connection, row: CollectionRow, owner: IdentityRow, query: NDArray[np.float32]
 ) -> float:
     """The cosine of the (D,) float32 unit query to the template of an identity that has faces."""
-    statement = "SELECT embedding FROM faces WHERE collection = ? AND identity = ?"
-    (blob,) = connection.execute(statement, (_hidden(connection, row), owner.key)).fetchone()
-    return float((face_records.from_blobs([blob])[0] @ query).clip(-1, 1))
+    statement = "SELECT id, embedding FROM faces WHERE collection = ? AND identity = ?"
+    id_, blob = connection.execute(statement, (_hidden(connection, row), owner.key)).fetchone()
+    return float((face_records.embeddings(vault.of(connection), [id_], [blob])[0] @ query).clip(-1, 1))
 
 
 def match(connection: sqlite3.Connection, identity: int, similarity: float, query: NDArray[np.float32]) -> Match:
@@ -110,5 +111,5 @@ def _hidden(connection: sqlite3.Connection, row: CollectionRow) -> int:
 def _add(connection: sqlite3.Connection, hidden: int, owner: IdentityRow, id_: bytes) -> None:
     embeddings = face_records.embeddings_of(connection, owner)
     if len(embeddings):
-        blob = mean(embeddings).astype("<f4").tobytes()
+        blob = vault.of(connection).sealed("embedding", id_, mean(embeddings).astype("<f4").tobytes())
         connection.execute(_ADD, (hidden, owner.key, id_, now(), owner.tag, id_, blob))

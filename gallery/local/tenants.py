@@ -6,9 +6,11 @@ import sqlite3
 
 from gallery.gallery import USUAL_TERMS
 from gallery.local import erase, records, templates
+from gallery.local.index.recipe import Recipe
 from gallery.local.projection import Projections
 from gallery.local.records import CollectionRow
 from gallery.local.store import Store
+from gallery.local.sweeper import Sweeper
 from gallery.names import check_collection
 from gallery.types import Collection, CollectionExistsError, Terms
 
@@ -16,10 +18,12 @@ from gallery.types import Collection, CollectionExistsError, Terms
 class Tenants:
     """The part of `LocalGallery` that concerns whole collections."""
 
-    def __init__(self, store: Store, erase_timeout_s: float, searches_at_once: int) -> None:
+    def __init__(self, store: Store, erase_timeout_s: float, searches_at_once: int, recipe: Recipe | None) -> None:
         self._store = store
         self._erase_timeout_s = erase_timeout_s
-        self._projections = Projections(store, at_once=searches_at_once)
+        self._projections = Projections(store, at_once=searches_at_once, recipe=recipe)
+        self._sweeper = Sweeper(store, erase_timeout_s)
+        store.on_expiry = self._sweeper.expects
 
     def collections(self) -> list[Collection]:
         """Lets go of the memory of those that another process deleted."""

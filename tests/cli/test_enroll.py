@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,21 @@ def test_a_face_that_is_there_under_another_name_is_told(faceserve: Faceserve, s
     assert done.code == 0
     assert f"look at {collins}: collins is as similar to astronaut as one person (1.00)" in done.err
     assert "look at" not in faceserve("enroll", eileen, "--no-warn-similar").err
+
+
+def test_identities_are_enrolled_for_a_while(faceserve: Faceserve, samples: Path) -> None:
+    assert faceserve("enroll", samples / "astronaut.jpg", "--ttl", "30d").code == 0
+    assert faceserve("enroll", samples / "grace_hopper.jpg").code == 0
+    ends = {line["identity"]: line["expires_at"] for line in faceserve("gallery", "list").lines}
+    assert ends["grace_hopper"] is None
+    left = datetime.fromisoformat(ends["astronaut"].replace("Z", "+00:00")) - datetime.now(timezone.utc)
+    assert timedelta(days=29) < left <= timedelta(days=30)
+    (shown,) = faceserve("gallery", "show", "astronaut").lines
+    assert shown["expires_at"] == ends["astronaut"]
+
+
+@pytest.mark.parametrize("lifetime", ["0s", "forever", "30", "9999999d"])
+def test_what_is_no_lifetime_is_refused(faceserve: Faceserve, samples: Path, lifetime: str) -> None:
+    done = faceserve("enroll", samples / "astronaut.jpg", "--ttl", lifetime)
+    assert (done.code, done.out) == (2, "")
+    assert faceserve("gallery", "list").out == ""

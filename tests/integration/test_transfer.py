@@ -84,6 +84,20 @@ def test_what_is_no_export_is_refused(client: Client, body: bytes, code: str) ->
     assert client.ask("POST", "/gallery:import", body, content_type=NDJSON).code == code
 
 
+def test_an_export_that_was_changed_on_the_way_is_refused_by_its_digest(client: Client, astronaut: bytes) -> None:
+    assert client.enroll("eileen", astronaut, metadata={"flew": 1993}).status == 201
+    exported = client.ask("POST", "/gallery:export").body
+    assert b'"flew":1993' in exported
+    changed = exported.replace(b'"flew":1993', b'"flew":1995')
+    refused = client.ask("POST", "/gallery:import?collection=changed", changed, content_type=NDJSON)
+    assert (refused.status, refused.code) == (422, "invalid_request")
+    assert "digest" in refused.json["detail"]
+    assert "stays" in refused.json["detail"]
+    assert client.get("/collections/changed").json["faces"] == 1
+    client.erase("eileen")
+    client.ask("DELETE", "/collections/changed")
+
+
 def test_a_client_that_leaves_amid_an_import_may_begin_again(service: Running, client: Client) -> None:
     exported = client.ask("POST", "/gallery:export").body
     for _ in range(5):

@@ -8,6 +8,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -48,6 +49,21 @@ def test_what_one_process_did_the_other_answers_next(pair: list[Worker]) -> None
         if number % 2:
             one.ask(do="delete", identity=new_name)
             assert other.ask(do="search", number=number) == []
+    assert [each.ask(do="check") for each in pair] == [[], []]
+
+
+def test_from_one_moment_on_no_process_finds_who_expired(pair: list[Worker]) -> None:
+    moment = time.time() + 1.5
+    pair[0].ask(do="enroll", identity="guest", number=1, expires_at=moment)
+    asked = 0
+    while asked < 2:
+        for each in pair:
+            began, found, ended = each.ask(do="search at", number=1)
+            if ended < moment:
+                assert found == ["guest"]
+            elif began >= moment:
+                assert found == []
+                asked += 1
     assert [each.ask(do="check") for each in pair] == [[], []]
 
 

@@ -173,7 +173,7 @@ def test_an_index_that_is_being_read_meanwhile_is_read_again(
     monkeypatch.setattr(projection, "_LOAD_ROWS", 3)
     add, pages = projection.Projection._add, iter(range(10**6))
 
-    def add_and_then(self: projection.Projection, rows: list[tuple[int, int, bytes]]) -> None:
+    def add_and_then(self: projection.Projection, rows: list[projection._Row]) -> None:
         add(self, rows)
         if next(pages) == 1:
             gallery.reembed("people", target(), made_by=OLD)

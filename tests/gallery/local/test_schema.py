@@ -24,17 +24,28 @@ def shape(connection: sqlite3.Connection) -> dict[str, str]:
     return {name: " ".join(statement.split()) for name, statement in found}
 
 
-@pytest.fixture
-def first_version(folder: Path) -> Path:
-    """A gallery as version 1 wrote it: alice (sales) with two faces, one with a crop, and bob with one and an answer
-    kept; somebody between them was erased."""
+def written_by(folder: Path, version: int) -> Path:
     folder.mkdir()
     with closing(sqlite3.connect(folder / "gallery.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA page_size = 8192")
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(Path(__file__).with_name("version_1.sql").read_text("utf-8"))
-        connection.execute("PRAGMA user_version = 1")
+        connection.executescript(Path(__file__).with_name(f"version_{version}.sql").read_text("utf-8"))
+        connection.execute(f"PRAGMA user_version = {version}")
     return folder
+
+
+@pytest.fixture
+def first_version(folder: Path) -> Path:
+    """A gallery as version 1 wrote it: alice (sales) with two faces, one with a crop, and bob with one and an answer
+    kept; somebody between them was erased."""
+    return written_by(folder, 1)
+
+
+@pytest.fixture
+def second_version(folder: Path) -> Path:
+    """A gallery as version 2 wrote it: as the first, bob described anew, and carol with two faces in `staff`, which
+    scores by the mean and has limits."""
+    return written_by(folder, 2)
 
 
 def test_the_first_version_opens_and_loses_nothing(first_version: Path, new_face: Faces) -> None:
@@ -69,15 +80,36 @@ def test_what_was_the_first_version_does_what_is_new(first_version: Path, new_fa
         assert gallery.collection("people").identities == 1
 
 
-def test_however_a_database_came_to_be_it_is_the_same(first_version: Path, tmp_path: Path) -> None:
-    LocalGallery(first_version).close()
+@pytest.mark.parametrize("version", [1, 2])
+def test_however_a_database_came_to_be_it_is_the_same(tmp_path: Path, version: int) -> None:
+    LocalGallery(written_by(tmp_path / "old", version)).close()
     LocalGallery(tmp_path / "new").close()
     with (
-        closing(sqlite3.connect(first_version / "gallery.db")) as old,
+        closing(sqlite3.connect(tmp_path / "old" / "gallery.db")) as old,
         closing(sqlite3.connect(tmp_path / "new" / "gallery.db")) as new,
     ):
         assert shape(old) == shape(new)
         assert old.execute("PRAGMA user_version").fetchone() == new.execute("PRAGMA user_version").fetchone()
+
+
+def test_the_second_version_opens_loses_nothing_and_does_what_is_new(second_version: Path, new_face: Faces) -> None:
+    with LocalGallery(second_version, idempotency_ttl_s=1e12) as gallery:
+        assert gallery.check() == []
+        assert [(each.name, each.identities, each.faces, each.ttl_s) for each in gallery.collections()] == [
+            ("people", 2, 3, None),
+            ("staff", 1, 2, None),
+        ]
+        alice = gallery.identity("people", "alice")
+        assert (alice.metadata, alice.expires_at) == ({"department": "sales"}, None)
+        assert gallery.crop("people", "alice", alice.faces[1].face_id) == b"\x89PNG\0crop"
+        assert gallery.recall("people", "key", "body") is not None
+        assert gallery.collection("staff").max_faces == 3
+        [[match]] = gallery.search("staff", new_face(5).embedding[None], embedder=EMBEDDER, top_k=1, threshold=0.5)
+        assert match.identity == "carol"
+        for collection, name in (("people", "alice"), ("staff", "carol")):
+            gallery.update_identity(collection, name, expires_at=1.0)
+        assert [(each.identities, each.faces) for each in gallery.collections()] == [(1, 1), (0, 0)]
+        assert gallery.check() == []
 
 
 def test_a_step_that_fails_leaves_the_version_it_found(first_version: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gallery.local import index as index_module
 from gallery.local import snapshot_file, snapshots, wiping
 from gallery.local.gallery import LocalGallery
-from gallery.local.halves import halve
+from gallery.local.index import flat as index_module
+from gallery.local.index import quarters
+from gallery.local.index.kinds import kept
 from gallery.types import NewFace
 from tests.gallery.local.conftest import DIMENSION, EMBEDDER
 
@@ -27,7 +28,10 @@ PEOPLE = 20
 
 @pytest.fixture(autouse=True)
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of few rows, in blocks of a few more; about half of the rows are kept as bytes, half as halves."""
     monkeypatch.setattr(index_module, "SEGMENT_ROWS", 6)
+    monkeypatch.setattr(snapshot_file, "BLOCK_ROWS", 8)
+    monkeypatch.setattr(quarters, "_REACH", 2.0)
 
 
 @pytest.fixture
@@ -57,8 +61,8 @@ def path(gallery: LocalGallery) -> Path:
     return found
 
 
-def half_bytes(embedding: NDArray[np.float32]) -> bytes:
-    return halve(embedding[np.newaxis]).rows.tobytes()
+def kept_bytes(embedding: NDArray[np.float32]) -> bytes:
+    return kept(embedding).tobytes()
 
 
 def holding(folder: Path, needle: bytes) -> list[str]:
@@ -93,7 +97,7 @@ def test_who_is_erased_leaves_the_file_before_the_answer(
     peopled: LocalGallery, again: LocalGallery, folder: Path, vector: Vector, names: Names, erase: str
 ) -> None:
     assert names(again, vector(7)) == ["person 7"]
-    needle = half_bytes(vector(7))
+    needle = kept_bytes(vector(7))
     assert holding(folder, needle) == [path(peopled).name]
     if erase == "identity":
         peopled.delete_identity("people", "person 7")
@@ -118,7 +122,7 @@ def test_a_wiping_that_does_nothing_is_noticed(
 ) -> None:
     monkeypatch.setattr(wiping, "wipe_file", lambda *_: None)
     peopled.delete_identity("people", "person 7")
-    assert holding(folder, half_bytes(vector(7))) == [path(peopled).name]
+    assert holding(folder, kept_bytes(vector(7))) == [path(peopled).name]
 
 
 def test_an_erase_that_died_is_finished_at_the_next_start(
@@ -134,7 +138,7 @@ def test_an_erase_that_died_is_finished_at_the_next_start(
         with pytest.raises(Death):
             peopled.delete_identity("people", "person 7")
     with LocalGallery(folder) as third:
-        assert holding(folder, half_bytes(vector(7))) == []
+        assert holding(folder, kept_bytes(vector(7))) == []
         assert third.check() == []
 
 
@@ -142,7 +146,7 @@ def test_an_erase_takes_away_what_is_half_written(
     peopled: LocalGallery, folder: Path, vector: Vector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish = snapshot_file.finish
-    held = half_bytes(vector(7))
+    held = kept_bytes(vector(7))
 
     def erase_first(handle: int, stamp: snapshot_file.Stamp) -> None:
         assert len(holding(folder, held)) == 2
@@ -172,8 +176,8 @@ def test_who_is_removed_while_it_is_written_is_not_in_it(
 
     monkeypatch.setattr(snapshot_file, "finish", remove_first)
     assert snapshots.write(peopled._store, "people")
-    assert half_bytes(vector(7)) not in path(peopled).read_bytes()
-    assert half_bytes(vector(8)) in path(peopled).read_bytes()
+    assert kept_bytes(vector(7)) not in path(peopled).read_bytes()
+    assert kept_bytes(vector(8)) in path(peopled).read_bytes()
     with LocalGallery(folder) as third:
         assert came_from(third) == PEOPLE
         assert third.check() == []
@@ -187,7 +191,7 @@ def flip(file: Path, at: int) -> None:
         handle.write(bytes([byte ^ 1]))
 
 
-@pytest.mark.parametrize("at", [3, 40, 4096, 8192, 8192 + 4096, 8192 + 2 * 4096 + 5, -1])
+@pytest.mark.parametrize("at", [3, 40, 65536, 65536 + 4096, 65536 + 2 * 4096 + 5, -1])
 def test_one_wrong_bit_and_it_is_not_used(peopled: LocalGallery, again: LocalGallery, at: int, names: Names) -> None:
     file = path(peopled)
     flip(file, at % file.stat().st_size)

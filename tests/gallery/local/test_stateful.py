@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
-from gallery.local import index as index_module
 from gallery.local.gallery import LocalGallery
+from gallery.local.index import flat as index_module
 from gallery.types import (
     FaceNotFoundError,
     IdentityExistsError,
@@ -31,6 +33,7 @@ from gallery.types import (
 HANDLES = st.integers(0, 1)
 NAMES = st.sampled_from(["alice", "bob", "carol", "dave", "Zoë"])
 NUMBERS = st.integers(0, 12)
+LIVES = st.sampled_from([None, None, None, 5.0, 20.0, math.inf])
 
 
 def vector(number: int, epoch: int) -> NDArray[np.float32]:
@@ -49,6 +52,7 @@ class Person:
     def __init__(self) -> None:
         self.faces: dict[str, int] = {}
         self.metadata: dict[str, int] = {}
+        self.end: float | None = None
 
 
 class GalleryMachine(RuleBasedStateMachine):
@@ -59,6 +63,8 @@ class GalleryMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(index_module, "SEGMENT_ROWS", 3)
+        self.now = 1_800_000_000.0
+        self.patch.setattr(time, "time", lambda: self.now)
         self.handles = [self.opened(), self.opened()]
         self.epoch = 0
         self.handles[0].create_collection("people", self.embedder, 8, terms=Terms(self.scoring))
@@ -89,15 +95,17 @@ class GalleryMachine(RuleBasedStateMachine):
         total = np.sum(faces, axis=0, dtype=np.float64)
         return float(total @ query / np.linalg.norm(total))
 
-    @rule(handle=HANDLES, name=NAMES, numbers=st.lists(NUMBERS, min_size=1, max_size=3))
-    def enroll(self, handle: int, name: str, numbers: list[int]) -> None:
+    @rule(handle=HANDLES, name=NAMES, numbers=st.lists(NUMBERS, min_size=1, max_size=3), life_s=LIVES)
+    def enroll(self, handle: int, name: str, numbers: list[int], life_s: float | None) -> None:
         faces = [
             NewFace(self.vector(number), hashlib.sha256(b"%d" % number).hexdigest(), {}, b"%d" % number)
             for number in numbers
         ]
-        done = self.handles[handle].enroll("people", name, faces, embedder=self.embedder)
+        end = None if life_s is None else self.now + life_s
+        done = self.handles[handle].enroll("people", name, faces, embedder=self.embedder, expires_at=end)
         assert done.created == (name not in self.people)
         person = self.people.setdefault(name, Person())
+        person.end = person.end if end is None else None if end == math.inf else end
         for number, face in zip(numbers, done.faces, strict=True):
             known = [face_id for face_id, other in person.faces.items() if other == number]
             assert face.duplicate_of == (known[0] if known else None)
@@ -120,6 +128,21 @@ class GalleryMachine(RuleBasedStateMachine):
         if name in self.people:
             self.people[name].metadata = {"number": number}
             self.handles[handle].update_identity("people", name, metadata={"number": number})
+
+    @rule(handle=HANDLES, name=NAMES, life_s=LIVES)
+    def limit(self, handle: int, name: str, life_s: float | None) -> None:
+        if name in self.people and life_s is not None:
+            end = self.now + life_s
+            self.people[name].end = None if end == math.inf else end
+            told = self.handles[handle].update_identity("people", name, expires_at=end)
+            assert told.expires_at == self.people[name].end
+
+    @rule(seconds=st.sampled_from([1.0, 5.0, 15.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.people = {
+            name: person for name, person in self.people.items() if person.end is None or person.end > self.now
+        }
 
     @rule(handle=HANDLES, name=NAMES)
     def delete_identity(self, handle: int, name: str) -> None:
@@ -204,6 +227,7 @@ class GalleryMachine(RuleBasedStateMachine):
             for name, person in self.people.items():
                 assert {face.face_id for face in listed[name].faces} == set(person.faces)
                 assert listed[name].metadata == person.metadata
+                assert listed[name].expires_at == person.end
             counts = handle.collection("people")
             assert counts.identities == len(self.people)
             assert counts.faces == sum(len(person.faces) for person in self.people.values())

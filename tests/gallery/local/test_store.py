@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from gallery.local.gallery import LocalGallery
+from gallery.local.index.flat import FlatIndex
 from gallery.types import (
     GalleryBusyError,
     NewFace,
@@ -43,8 +43,9 @@ def test_check_reports_a_broken_index(gallery: LocalGallery, new_face: Faces) ->
     assert gallery.check() == []
     with gallery._projections.current("people") as view:
         index = view.index.flat
+        assert isinstance(index, FlatIndex)
         faces = [face for face, _, _ in index.rows()]
-        index._segments[0].embeddings[0, 3] += np.float16(0.01)
+        index._segments[0].embeddings[0, 3] ^= 1
         index._segments[0].identities[1] += 1
         index.remove(faces[2])
     first, second, third = gallery.check()

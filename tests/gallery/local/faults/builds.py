@@ -1,17 +1,22 @@
-"""Broken builds, each of which a checker must convict."""
+"""Builds of a gallery: broken ones, each of which a checker must convict, and honest ones with a key."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partialmethod
+from pathlib import Path
 from typing import Any
 
 from gallery.local import erase, store
 from gallery.local.gallery import LocalGallery
 from gallery.local.projection import Projection
 from gallery.local.store import Store
-from gallery.types import Enrolment, NewFace
+from gallery.types import Enrolment, KeyRefusedError, NewFace
+from tests.gallery.local.encryption import sealing
+from tests.gallery.local.encryption.sealing import KEY
+from tests.gallery.local.faults import world
 
 
 def acknowledges_early() -> None:
@@ -76,6 +81,36 @@ def promises_nothing() -> None:
     erase.promise = lambda *_: None
 
 
+def encrypts() -> None:
+    """The honest one, with a key; whoever's face is readable is a leak."""
+    leak = world.leak
+    LocalGallery.__init__ = partialmethod(LocalGallery.__init__, key=KEY)  # type: ignore[assignment]
+    world.leak = lambda folder, before, after: [*leak(folder, before, after), *_readable(folder)]
+
+
+def turns() -> None:
+    """The honest one, with a key where the gallery needs it; from then on whoever's face is readable is a leak."""
+    plain = LocalGallery.__init__
+
+    def init(self: LocalGallery, folder: Path) -> None:
+        try:
+            plain(self, folder)
+        except KeyRefusedError:
+            plain(self, folder, key=KEY)
+
+    LocalGallery.__init__ = init  # type: ignore[assignment]
+    world.leak = lambda folder, before, after: _readable(folder) if _is_encrypted(folder) else []
+
+
+def _readable(folder: Path) -> list[str]:
+    return [f"leak: {each}" for each in sealing.readable(folder, map(world.face, range(20)))]
+
+
+def _is_encrypted(folder: Path) -> bool:
+    with closing(sqlite3.connect(folder / "gallery.db")) as connection:
+        return bool(connection.execute("SELECT count(*) FROM vault").fetchone()[0])
+
+
 BUILDS: dict[str, Callable[[], None]] = {
     "honest": lambda: None,
     "early": acknowledges_early,
@@ -84,4 +119,6 @@ BUILDS: dict[str, Callable[[], None]] = {
     "unfollowed": follows_nothing,
     "unwiped": wipes_nothing,
     "unpromised": promises_nothing,
+    "encrypted": encrypts,
+    "turning": turns,
 }

@@ -19,11 +19,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gallery.local.gallery import LocalGallery
+from tests.gallery.local.encryption.sealing import KEY
 from tests.gallery.local.faults import tracing, world
 from tests.gallery.local.faults.builds import BUILDS
 from tests.gallery.local.faults.platter import Platter
 from tests.gallery.local.faults.tracing import KILL, Call
-from tests.gallery.local.faults.world import EMBEDDER, Deed, Person, World, enrols, erases, erases_all, erases_face
+from tests.gallery.local.faults.world import (
+    EMBEDDER,
+    Deed,
+    Person,
+    World,
+    enrols,
+    erases,
+    erases_all,
+    erases_face,
+    expires,
+)
 
 WORLD: World = {
     "Alice Liddell": Person((1, 2, 3), "alice@example.org"),
@@ -35,7 +46,9 @@ DEEDS = {
     "erase": erases("Alice Liddell"),
     "erase face": erases_face("Alice Liddell", 3),
     "erase collection": erases_all(),
+    "expire": expires("Alice Liddell"),
     "snapshot": world.snapshot(),
+    "encrypt": world.encrypts(KEY),
 }
 
 

@@ -25,7 +25,7 @@ def outcome(ask: Callable[[], object]) -> str:
 
 def full(folder: Path) -> dict[str, object]:
     ballast = folder / "ballast"
-    ballast.write_bytes(bytes(400_000))
+    ballast.write_bytes(bytes(500_000))
     with LocalGallery(folder / "gallery") as gallery:
         gallery.create_collection("people", EMBEDDER, DIMENSION)
         enrolled = 0

@@ -21,7 +21,7 @@ from tests.gallery.local.faults import tracing
 ROOT = Path(__file__).resolve().parents[4]
 CRASHES = int(os.environ.get("FACESERVE_TEST_CRASHES", "20"))
 SHORT = ("enrol", "erase", "snapshot")
-LONG = ("enrol more", "erase face", "erase collection") if CRASHES > 100 else ()
+LONG = ("expire", "enrol more", "erase face", "erase collection") if CRASHES > 100 else ()
 
 if reason := tracing.why_not():
     pytestmark = pytest.mark.skip(reason=reason)
@@ -52,6 +52,21 @@ def test_cut_short_at_every_call_it_is_whole(tmp_path: Path, deed: str) -> None:
     assert {ending["at"].partition(" ")[0] for ending in seen} >= {"pwrite64", "fdatasync", "unlink"}
     assert deed != "snapshot" or "rename" in {ending["at"] for ending in seen}
     assert sum(ending["how"] == "power" for ending in seen) > 5
+
+
+@pytest.mark.parametrize(
+    ("build", "deed", "step"),
+    [("honest", "expire", "9"), ("encrypted", "enrol", "9"), ("encrypted", "erase", "9"), ("turning", "encrypt", "17")],
+)
+def test_at_many_of_its_calls_and_with_a_key_where_nothing_is_readable(
+    tmp_path: Path, build: str, deed: str, step: str
+) -> None:
+    with endings(tmp_path, build, deed, "1" if CRASHES > 100 else step) as all_of_them:
+        seen = list(all_of_them)
+    assert [ending for ending in seen if ending["wrong"]] == []
+    assert seen[-1]["ended"]
+    assert {ending["acknowledged"] for ending in seen if not ending["ended"]} >= {False}
+    assert len(seen) > 6
 
 
 def test_cut_short_at_random_it_is_whole(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.local import snapshots
+from gallery.local import erase, snapshots
+from gallery.local.encryption import encrypting
 from gallery.local.gallery import LocalGallery
 from gallery.types import CollectionNotFoundError, NewFace
 
@@ -98,6 +99,23 @@ def erases_face(name: str, number: int) -> Deed:
 
 def erases_all() -> Deed:
     return Deed("erase collection", lambda gallery: gallery.delete_collection("people"), lambda world: {})
+
+
+def expires(name: str) -> Deed:
+    """Its time has come; what `sweeper.py` would do is done here, in a thread that can be held."""
+
+    def do(gallery: LocalGallery) -> None:
+        gallery._store.on_expiry = lambda moment: None
+        if name in observed(gallery):
+            gallery.update_identity("people", name, expires_at=1.0)
+        erase.fulfil(gallery._store, 5)
+
+    return Deed("expire", do, erases(name).after)
+
+
+def encrypts(key: bytes) -> Deed:
+    """Beside the gallery that has it open, as `faceserve gallery encrypt` does it."""
+    return Deed("encrypt", lambda gallery: encrypting.encrypt(gallery._store.path.parent, key), lambda world: world)
 
 
 def snapshot() -> Deed:

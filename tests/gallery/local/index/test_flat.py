@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
 
 import faiss
 import numpy as np
@@ -12,15 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gallery.local import halves
-from gallery.local import index as index_module
-from gallery.local.index import FlatIndex, Hit
-
-
-def unit_rows(count: int, dimension: int, seed: int = 0) -> NDArray[np.float32]:
-    rows = np.random.default_rng(seed).standard_normal((count, dimension)).astype(np.float32)
-    unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return unit
+from gallery.local.index import flat as index_module
+from gallery.local.index import rounding
+from gallery.local.index.flat import FlatIndex, Hit
+from tests.gallery.local.index.whole import Whole, unit_rows
 
 
 def best_of_each(
@@ -31,48 +25,6 @@ def best_of_each(
     for identity, embedding in rows.values():
         best[identity] = max(best.get(identity, -2), float(embedding @ query))
     return sorted((value for value in best.values() if value >= threshold), reverse=True)[:top_k]
-
-
-class Whole:
-    """An index with the whole rows kept beside it, as the database does."""
-
-    def __init__(self, dimension: int) -> None:
-        self.flat = FlatIndex(dimension)
-        self.of: dict[int, tuple[int, NDArray[np.float32]]] = {}
-        self.asked = 0
-
-    def add(self, faces: Iterable[int], identities: Iterable[int], embeddings: NDArray[np.float32]) -> None:
-        faces, identities = list(faces), list(identities)
-        self.flat.add(faces, identities, embeddings)
-        self.of.update(zip(faces, zip(identities, embeddings, strict=True), strict=True))
-
-    def remove(self, face: int) -> None:
-        self.flat.remove(face)
-        del self.of[face]
-
-    def originals(self, faces: Sequence[int]) -> NDArray[np.float32]:
-        self.asked += len(faces)
-        return np.stack([self.of[face][1] for face in faces])
-
-    def search(
-        self, queries: NDArray[np.float32], top_k: int, threshold: float, allowed: NDArray[np.int64] | None = None
-    ) -> list[list[Hit]]:
-        return self.flat.search(queries, top_k, threshold, allowed, originals=self.originals)
-
-    def by_definition(
-        self, query: NDArray[np.float32], top_k: int, threshold: float, allowed: NDArray[np.int64] | None = None
-    ) -> list[Hit]:
-        """Every row in float64; of equals the first enrolled."""
-        hits = [
-            Hit(face, identity, float((embedding.astype(np.float64) * query.astype(np.float64)).sum()))
-            for face, (identity, embedding) in self.of.items()
-            if allowed is None or identity in allowed
-        ]
-        best: dict[int, Hit] = {}
-        for hit in sorted(hits, key=lambda hit: (-hit.similarity, hit.face)):
-            if hit.similarity >= threshold and len(best) < top_k:
-                best.setdefault(hit.identity, hit._replace(similarity=min(1.0, max(-1.0, hit.similarity))))
-        return list(best.values())
 
 
 def agree(
@@ -181,26 +133,38 @@ def test_each_thread_searches_with_one_core(monkeypatch: pytest.MonkeyPatch) -> 
 @settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    queries=st.sampled_from([1, 3, 6, 33]),
+    queries=st.sampled_from([1, 3, 12, 33]),
+    dimension=st.sampled_from([3, 24, 64, 128]),
+    pointed=st.sampled_from([0, 0.1, 1]),
     twins=st.integers(0, 200),
-    apart=st.sampled_from([0, 1e-7, 1e-5, 1e-4, 1e-3]),
+    apart=st.sampled_from([0, 1e-7, 1e-5, 1e-4, 1e-3, 1e-2]),
     identities=st.sampled_from([1, 7, 300]),
     top_k=st.integers(1, 8),
     threshold=st.sampled_from([-1.0, 0.3, 0.9]),
     some=st.booleans(),
 )
 def test_near_ties_are_told_apart_as_in_float64(
-    seed: int, queries: int, twins: int, apart: float, identities: int, top_k: int, threshold: float, some: bool
+    seed: int,
+    queries: int,
+    dimension: int,
+    pointed: float,
+    twins: int,
+    apart: float,
+    identities: int,
+    top_k: int,
+    threshold: float,
+    some: bool,
 ) -> None:
     rng = np.random.default_rng(seed)
-    rows = rng.standard_normal((300, 24))
-    rows[:twins] = rows[0] / np.linalg.norm(rows[0]) + apart * rng.standard_normal((twins, 24))
+    rows = rng.standard_normal((300, dimension))
+    rows[rng.random(300) < pointed, 1] += 20  # those are kept as halves, where there are more dimensions than a few
+    rows[:twins] = rows[0] / np.linalg.norm(rows[0]) + apart * rng.standard_normal((twins, dimension))
     rows[rng.random(rows.shape) < 0.1] *= 1e-5  # halves that would be subnormal
     embeddings = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     allowed = np.unique(rng.integers(0, identities, 5)) if some else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index_module, "SEGMENT_ROWS", 64)
-        index = Whole(24)
+        index = Whole(dimension)
         index.add(range(300), rng.integers(0, identities, 300).tolist(), embeddings)
         for face in rng.permutation(300)[:40].tolist():
             index.remove(face)
@@ -210,7 +174,7 @@ def test_near_ties_are_told_apart_as_in_float64(
 
 
 def test_without_the_widening_a_near_tie_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(halves, "bounds", lambda queries, error, length: np.zeros(len(queries)))
+    monkeypatch.setattr(rounding, "bounds", lambda queries, *_: np.zeros(len(queries)))
     rng = np.random.default_rng(0)
     rows = unit_rows(1, 24) + 1e-4 * rng.standard_normal((300, 24)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -244,29 +208,3 @@ def test_faces_are_found_in_whatever_order_they_came(monkeypatch: pytest.MonkeyP
     index.add([4, 9], [4, 9], rows[[4, 9]])
     assert [face for face in range(30) if face in index.flat] == [1, 4, 5, 7, 9, 10, 11, 20, 21]
     assert [hits[0].face for hits in index.search(rows[[4, 9, 21]], 1, 0.9)] == [4, 9, 21]
-
-
-@pytest.mark.parametrize("queries", [1, 40])
-@pytest.mark.parametrize("dimension", [16, 512])
-def test_both_kernels_stay_within_the_bound_of_a_float32_sum(queries: int, dimension: int) -> None:
-    rows = unit_rows(3000, dimension)
-    index, asked = FlatIndex(dimension), unit_rows(queries, dimension, 1)
-    index.add(range(3000), range(3000), rows)
-    kept = halves.halve(rows)
-    bound = halves.bounds(asked, 0, kept.length)
-    question = index_module._Asked(asked, 3000, np.full(queries, -2.0), None)
-    for query, most, nearest in zip(asked, bound, index._nearest(question), strict=True):
-        true = halves.similarities(kept.rows[nearest.faces].astype(np.float32), query)
-        assert np.abs(nearest.similarities - true).max() <= most
-
-
-def test_the_rounding_is_within_what_is_told_of_it() -> None:
-    rows = unit_rows(200, 64)
-    rows[:, :8] *= 1e-5
-    kept = halves.halve(rows)
-    apart = np.linalg.norm(rows.astype(np.float64) - kept.rows.astype(np.float64), axis=1)
-    assert 0 < np.max(apart) <= kept.error < 1.01 * np.max(apart)
-    assert np.max(np.linalg.norm(kept.rows.astype(np.float64), axis=1)) <= kept.length
-    assert not ((kept.rows != 0) & (np.abs(kept.rows) < 2.0**-14)).any()
-    out = np.empty(rows.shape, np.float32)
-    assert (halves.whole_of(kept.rows, out) * halves.SCALE == kept.rows.astype(np.float32)).all()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from gallery.local.index.rounding import Kind
+
 
 class Segment:
-    """Room for a fixed number of rows, of which the first `count` are used; never moved, never grown.
+    """Room for a fixed number of rows of one kind, of which the first `count` are used; never moved, never grown.
 
     `born` says which face a row was first filled with. It rises, so that a face is found without a table of all of
     them, unless it was moved since or came out of order.
@@ -15,14 +19,17 @@ class Segment:
 
     def __init__(
         self,
-        embeddings: NDArray[np.float16],
+        kind: Kind,
+        embeddings: NDArray[Any],
         faces: NDArray[np.int64],
         identities: NDArray[np.int64],
         born: NDArray[np.int64],
         *,
         count: int,
     ) -> None:
-        """Columns of equal length, kept and written to; `born` is not, where all rows are used."""
+        """Columns of equal length, `embeddings` (n, D) as its kind keeps them, held and written to; `born` is not,
+        where all rows are used."""
+        self.kind = kind
         self.embeddings = embeddings
         self.faces = faces
         self.identities = identities
@@ -31,16 +38,16 @@ class Segment:
         self._born_count = count
 
     @classmethod
-    def empty(cls, rows: int, dimension: int) -> Segment:
+    def empty(cls, kind: Kind, rows: int, dimension: int) -> Segment:
         # np.empty takes address space only: memory comes with the first write to each page.
         faces, identities, born = (np.empty(rows, np.int64) for _ in range(3))
-        return cls(np.empty((rows, dimension), np.float16), faces, identities, born, count=0)
+        return cls(kind, np.empty((rows, dimension), kind.dtype), faces, identities, born, count=0)
 
     @property
     def room(self) -> int:
         return len(self.faces) - self.count
 
-    def append(self, faces: NDArray[np.int64], identities: NDArray[np.int64], embeddings: NDArray[np.float16]) -> bool:
+    def append(self, faces: NDArray[np.int64], identities: NDArray[np.int64], embeddings: NDArray[Any]) -> bool:
         """Whether `find` can tell where they are."""
         first, end = self.count, self.count + len(faces)
         self.faces[first:end] = faces

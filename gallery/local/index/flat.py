@@ -1,29 +1,32 @@
-"""Exact nearest neighbours by inner product: FAISS over rows this module keeps in half their bytes."""
+"""Exact nearest neighbours by inner product: FAISS over rows this module keeps in fewer bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.local import candidates, halves
-from gallery.local.candidates import Hit, Nearest
-from gallery.local.scan import Scan
-from gallery.local.segments import Segment
+from gallery.local.index import rounding
+from gallery.local.index.candidates import Hit, Nearest, Originals, Quest
+from gallery.local.index.kinds import sorted_out
+from gallery.local.index.quarters import QUARTERS
+from gallery.local.index.rounding import Kind
+from gallery.local.index.scan import Scan
+from gallery.local.index.segments import Segment
 from gallery.local.turns import Turns
 
 __all__ = ["SEGMENT_ROWS", "FlatIndex", "Hit", "Originals"]
 
 SEGMENT_ROWS = 65_536
-_SPARE = 8
-_WIDEN = 4
+# So many neighbours first that hardly anybody has to be asked again: FAISS's time hardly depends on it.
+_FIRST, _SPARE = 4, 60
+_WIDEN = 16
 # From so many on, one product of matrices is faster than a scan for each.
-_TOGETHER = 6
+_TOGETHER = 12
 
-Originals = Callable[[Sequence[int]], NDArray[np.float32]]
 _Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
@@ -37,7 +40,7 @@ class _Asked(NamedTuple):
 
 
 class FlatIndex:
-    """Embeddings of one collection, rounded to float16, with the keys of their faces and identities.
+    """Embeddings of one collection, rounded to a byte a number, or two, with the keys of their faces and identities.
 
     Every search is exact: what the rounding could have changed is computed again from the whole rows. Several threads
     may search at once; whoever adds or removes must be alone. At most `at_once` threads scan at a time, each for those
@@ -61,25 +64,28 @@ class FlatIndex:
 
     def add(self, faces: Sequence[int], identities: Sequence[int], embeddings: NDArray[np.float32]) -> None:
         """Rounds (n, dimension) float32 rows of unit length in; none of the faces may be there already."""
-        rounded = halves.halve(embeddings)
-        self._error, self._length = max(self._error, rounded.error), max(self._length, rounded.length)
+        keys, owners = np.array(faces, np.int64), np.array(identities, np.int64)
+        for kind, which, rounded in sorted_out(embeddings) if len(keys) else ():
+            self._error, self._length = max(self._error, rounded.error), max(self._length, rounded.length)
+            self._fill(kind, keys[which], owners[which], rounded.rows)
+
+    def _fill(self, kind: Kind, faces: NDArray[np.int64], identities: NDArray[np.int64], rows: NDArray[Any]) -> None:
         start = 0
         while start < len(faces):
-            number = self._with_room()
+            number = self._with_room(kind)
             segment = self._segments[number]
             first, end = segment.count, start + min(segment.room, len(faces) - start)
-            here = np.array(faces[start:end], np.int64)
-            if not segment.append(here, np.array(identities[start:end], np.int64), rounded.rows[start:end]):
+            if not segment.append(faces[start:end], identities[start:end], rows[start:end]):
                 place = number * self._room + first
-                self._moved.update(zip(faces[start:end], range(place, place + end - start), strict=True))
+                self._moved.update(zip(faces[start:end].tolist(), range(place, place + end - start), strict=True))
             start = end
         self._count += len(faces)
 
     def adopt(self, segments: Sequence[Segment], *, error: float, length: float) -> None:
-        """Takes segments of rows rounded before into an empty index; all but the last are full. `error` and `length`
-        are those of `halves.Halves`. The segments are the index's from now on."""
-        if self._segments or any(segment.count != self._room for segment in segments[:-1]):
-            raise ValueError(f"an empty index takes full segments of {self._room} rows, and a last one")
+        """Takes segments of rows rounded before into an empty index. `error` and `length` are those of
+        `rounding.Rounded`. The segments are the index's from now on."""
+        if self._segments or any(len(segment.faces) > self._room for segment in segments):
+            raise ValueError(f"an empty index takes segments of at most {self._room} rows")
         self._segments = list(segments)
         self._count = sum(segment.count for segment in segments)
         self._error, self._length = error, length
@@ -118,32 +124,29 @@ class FlatIndex:
         similarity must be computed in full; similarities are computed in float64, and of equals the first enrolled is
         first.
         """
-        errors = halves.bounds(queries, self._error, self._length)
-        answers: list[list[Hit]] = [[] for _ in queries]
-        waiting, width = list(range(len(queries))), top_k + _SPARE
+        errors = rounding.bounds(queries, QUARTERS.apart(queries), self._error, self._length).tolist()
+        quests = [
+            Quest(query, top_k, threshold, error, originals) for query, error in zip(queries, errors, strict=True)
+        ]
+        waiting, width = list(range(len(quests))), _FIRST * top_k + _SPARE
         while waiting:
-            least = threshold - errors[waiting]
-            unsettled = []
-            asked = _Asked(queries[waiting], width, least, allowed)
-            for query, nearest in zip(waiting, self._turns(asked), strict=True):
-                all_seen = len(nearest.faces) < width
-                count = nearest.candidates(top_k, threshold, float(errors[query]), all_seen=all_seen)
-                if count is None:
-                    unsettled.append(query)
-                elif count:
-                    faces, identities = nearest.faces[:count], nearest.identities[:count]
-                    true = halves.similarities(originals(faces.tolist()), queries[query])
-                    answers[query] = candidates.best(true, faces, identities, top_k=top_k, threshold=threshold)
-            waiting, width = unsettled, width * _WIDEN
-        return answers
+            least = np.array([quests[number].least for number in waiting])
+            found = self._turns(_Asked(queries[waiting], width, least, allowed))
+            waiting = [
+                number
+                for number, nearest in zip(waiting, found, strict=True)
+                if not quests[number].settle(nearest, all_seen=len(nearest.faces) < width)
+            ]
+            width *= _WIDEN
+        return [quest.hits for quest in quests]
 
-    def rows(self) -> Iterator[tuple[int, int, NDArray[np.float16]]]:
-        """Each row as FAISS sees it: face, identity, (dimension,) embedding, a view that must not be written."""
+    def rows(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """Each row as it is kept: face, identity, (dimension,) embedding, a view that must not be written."""
         for segment in self._segments:
             for row in range(segment.count):
                 yield int(segment.faces[row]), int(segment.identities[row]), segment.embeddings[row]
 
-    def columns(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float16]]]:
+    def columns(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]]:
         """`rows` in pieces: faces (n,), identities (n,), embeddings (n, dimension), views that must not be written."""
         for segment in self._segments:
             used = slice(segment.count)
@@ -157,11 +160,11 @@ class FlatIndex:
                 return number * self._room + row
         return None
 
-    def _with_room(self) -> int:
+    def _with_room(self, kind: Kind) -> int:
         for number, segment in enumerate(self._segments):
-            if segment.room:
+            if segment.kind is kind and segment.room:
                 return number
-        self._segments.append(Segment.empty(self._room, self._dimension))
+        self._segments.append(Segment.empty(kind, self._room, self._dimension))
         return len(self._segments) - 1
 
     def _nearest_of_all(self, batch: Sequence[_Asked]) -> list[list[Nearest]]:
@@ -188,9 +191,9 @@ class FlatIndex:
         for number, segment in enumerate(self._segments):
             chosen = segment.chosen(asked.allowed)
             if chosen is None:
-                scan.show(segment.embeddings[: segment.count], number * self._room)
+                scan.show(segment.kind, segment.embeddings[: segment.count], number * self._room)
             elif len(chosen):
-                scan.show(segment.embeddings[chosen], number * self._room, chosen)
+                scan.show(segment.kind, segment.embeddings[chosen], number * self._room, chosen)
         return scan.nearest()
 
     def _by_scan(self, asked: _Asked) -> list[_Found]:
@@ -202,7 +205,9 @@ class FlatIndex:
             embeddings = segment.embeddings[: segment.count] if chosen is None else segment.embeddings[chosen]
             # Asked for more neighbours than there are rows, FAISS pads with id -1, which would be read as the last row.
             if width := min(asked.width, len(embeddings)):
-                similarities, rows = _faiss_over(embeddings).search(asked.queries, width)
+                queries, factors = segment.kind.coded(asked.queries)
+                similarities, rows = _faiss_over(segment.kind, embeddings).search(queries, width)
+                similarities *= factors[:, np.newaxis]
                 rows = number * self._room + (rows if chosen is None else chosen[rows])
                 for each, one, places in zip(found, similarities, rows, strict=True):
                     each.append((one, places))
@@ -218,9 +223,10 @@ class FlatIndex:
         return Nearest(similarities, faces, identities)
 
 
-def _faiss_over(embeddings: NDArray[np.float16]) -> faiss.IndexScalarQuantizer:
-    """FAISS's scan of float16 rows where they lie; the rows must outlive it."""
-    index = faiss.IndexScalarQuantizer(embeddings.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+def _faiss_over(kind: Kind, embeddings: NDArray[Any]) -> faiss.IndexScalarQuantizer:
+    """FAISS's scan of rows where they lie; the rows must outlive it."""
+    quantizer = getattr(faiss.ScalarQuantizer, kind.codes)
+    index = faiss.IndexScalarQuantizer(embeddings.shape[1], quantizer, faiss.METRIC_INNER_PRODUCT)
     codes: Any = index.codes
     start = faiss.swig_ptr(embeddings.view(np.uint8))
     codes.is_owned = False

@@ -1,0 +1,1 @@
+"""What approximate indexes would gain and lose on a collection: measured, and recommended or not."""

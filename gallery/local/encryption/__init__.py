@@ -1,0 +1,1 @@
+"""Embeddings and crops that nobody reads without the key."""
