@@ -32,7 +32,7 @@ HOMES = {
     "pydantic_settings": ("app/settings.py",),
     "grpc": ("gallery/milvus/connection.py",),
     "milvus_lite": ("gallery/milvus/lite.py",),
-    "pymilvus": ("gallery/milvus/connection.py", "gallery/milvus/schema.py"),
+    "pymilvus": ("gallery/milvus/connection.py", "gallery/milvus/schema.py", "app/bench/gallery/lite.py"),
     "sqlite3": ("gallery/local/", "app/evaluation/cache.py"),
     "matplotlib": ("app/bench/plot.py", "app/evaluation/"),
     "scipy": ("app/evaluation/detection/wider_truth.py",),

@@ -25,6 +25,9 @@ def gallery(
         list[str] | None, typer.Option(help="FACESxDIMENSION; may be repeated.", show_default="four")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds in which everyone has a turn.")] = 7,
+    milvus_lite: Annotated[
+        bool, typer.Option("--milvus-lite", help="Against milvus-lite too (pip install pymilvus milvus-lite).")
+    ] = False,
     work: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Folder for the galleries.")] = None,
 ) -> None:
     """Search galleries of up to a million faces on one core, against `faiss.IndexFlatIP` as it comes and against a
@@ -36,7 +39,8 @@ def gallery(
             raise BenchError("memory is read from /proc, which this system does not have: run this on Linux")
         for rows, dimension in map(_parsed, size or SIZES):
             with console.status(f"{rows:,} × {dimension} …"), tempfile.TemporaryDirectory(dir=work) as folder:
-                told[NAME]["sizes"].append(measure(rows, dimension, rounds, cores, Path(folder) / "gallery"))
+                place = Path(folder) / "gallery"
+                told[NAME]["sizes"].append(measure(rows, dimension, rounds, cores, place, lite=milvus_lite))
             report.write(told, [], out / f"{NAME}.json")
     except BenchError as error:
         typer.echo(f"faceserve bench gallery: {error}", err=True)

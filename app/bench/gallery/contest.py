@@ -1,4 +1,4 @@
-"""`python -m app.bench.gallery.contest FOLDER ROWS DIMENSION`: one process with the gallery and its peers in it."""
+"""`python -m app.bench.gallery.contest FOLDER ROWS DIMENSION [milvus-lite]`: the gallery and peers in one process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import faiss
 import numpy as np
@@ -18,19 +20,26 @@ from app.bench.statistics import Json
 from gallery.local.gallery import LocalGallery
 from gallery.types import Match
 
+if TYPE_CHECKING:
+    from app.bench.gallery.lite import MilvusLite
+
 CLIENTS, TOP_K, THRESHOLD = 32, 5, 0.4
+LITE = "milvus-lite"
+SLOW = ("list", LITE)
 _SINGLES = 5
 
 
 class Contest:
-    """The gallery, `faiss.IndexFlatIP` as it comes, and a Python list of NumPy arrays, of the same embeddings."""
+    """The gallery, `faiss.IndexFlatIP` as it comes, a Python list of NumPy arrays and, if asked for, milvus-lite, all
+    of the same embeddings."""
 
-    def __init__(self, folder: Path, rows: int, dimension: int) -> None:
+    def __init__(self, folder: Path, rows: int, dimension: int, *, lite: bool) -> None:
         self._gallery = LocalGallery(folder)
         self._embeddings = np.concatenate(list(pages(rows, dimension)))
         self._flat = faiss.IndexFlatIP(dimension)
         self._flat.add(self._embeddings)
         self._list = list(self._embeddings)
+        self._lite = _lite(folder.parent, self._embeddings) if lite else None
         self._pool = ThreadPoolExecutor(CLIENTS)
         self._seed = 0
 
@@ -51,9 +60,11 @@ class Contest:
             "ours, one call": self._ours,
             "flat": self._flat_search,
         }
+        if self._lite is not None:
+            one[LITE] = together[LITE] = partial(self._lite.search, top_k=TOP_K)
         order = -1 if self._seed % 2 else 1
         singles = {
-            who: [_ms(search, queries[at : at + 1]) for at in range(1 if who == "list" else _SINGLES)]
+            who: [_ms(search, queries[at : at + 1]) for at in range(1 if who in SLOW else _SINGLES)]
             for who, search in list(one.items())[::order]
         }
         return {
@@ -87,6 +98,12 @@ class Contest:
         return [int(np.argmax([np.dot(embedding, query) for embedding in self._list])) for query in queries]
 
 
+def _lite(folder: Path, embeddings: NDArray[np.float32]) -> MilvusLite:
+    from app.bench.gallery.lite import MilvusLite  # whose packages not everybody has
+
+    return MilvusLite(folder, embeddings)
+
+
 def _ms(search: Callable[[NDArray[np.float32]], object], queries: NDArray[np.float32]) -> float:
     begun = time.perf_counter()
     search(queries)
@@ -94,4 +111,5 @@ def _ms(search: Callable[[NDArray[np.float32]], object], queries: NDArray[np.flo
 
 
 if __name__ == "__main__":
-    answer_each(Contest(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])).answer)
+    folder, rows, dimension, *others = sys.argv[1:]
+    answer_each(Contest(Path(folder), int(rows), int(dimension), lite=LITE in others).answer)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from app.bench.gallery.contest import CLIENTS
+from app.bench.gallery.contest import CLIENTS, LITE
 from app.bench.gallery.crowd import fill
 from app.bench.processes import Child, Cores, child
 from app.bench.statistics import Json, Summary, Target, percentiles, ratios
@@ -17,14 +17,15 @@ from app.bench.statistics import Json, Summary, Target, percentiles, ratios
 _QUERIES, _WORKERS, _ENROL_S = 64, 4, 3.0
 
 
-def measure(rows: int, dimension: int, rounds: int, cores: Cores, folder: Path) -> Json:
+def measure(rows: int, dimension: int, rounds: int, cores: Cores, folder: Path, *, lite: bool = False) -> Json:
     """Needs about 8 bytes a number of disk in `folder`, 12 of memory, and /proc."""
     begun = time.perf_counter()
     fill(folder, rows, dimension)
     told: Json = {"rows": rows, "dimension": dimension, "fill_s": time.perf_counter() - begun, "clients": CLIENTS}
     told |= {"file_bytes": {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}}
     told |= _workers(cores, folder, dimension)
-    with child(cores.work, "app.bench.gallery.contest", str(folder), str(rows), str(dimension)) as contest:
+    others = [LITE] if lite else []
+    with child(cores.work, "app.bench.gallery.contest", str(folder), str(rows), str(dimension), *others) as contest:
         told |= _contest(contest, rounds)
     with child(cores.work, "app.bench.gallery.worker", str(folder), str(dimension)) as worker:
         worker.ask(do="open")
