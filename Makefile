@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-UV_COMPILE = $(BIN)/uv pip compile --generate-hashes --no-header --quiet pyproject.toml
+UV_COMPILE = $(BIN)/uv pip compile --generate-hashes --no-header --quiet pyproject.toml --extra encryption
 UNIVERSAL = --universal --python-version 3.10 --override requirements/base.overrides
 GPU_IMAGE = --python-version 3.12 --python-platform x86_64-manylinux_2_28
 

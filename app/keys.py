@@ -10,6 +10,8 @@ from typing import Any
 
 UNNAMED = "default"
 """What the key of FACESERVE_API_KEY is called."""
+ANONYMOUS = "anonymous"
+"""What everybody is called where no key is asked."""
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -36,10 +38,14 @@ def parse_keys(text: str) -> dict[str, str]:
 
 
 def check_keys(keys: Mapping[str, Any]) -> None:
-    """Raises ValueError where a key is none, or is not one client's alone."""
+    """Raises ValueError where a key is none, or no client could send it, or is not one client's alone."""
     for name, key in keys.items():
+        if name == ANONYMOUS:
+            raise ValueError(f"{ANONYMOUS} is what the audit calls those without a key: take another name")
         if not isinstance(key, str) or not key.strip() or key != key.strip():
             raise ValueError(f"{name} has no key: expected text without spaces around it")
+        if not key.isprintable():  # a line's end, or what is no Unicode
+            raise ValueError(f"{name}'s key has characters that no header can carry: take letters and digits")
     if len(set(keys.values())) < len(keys):
         raise ValueError("two names have the same key, so nobody could tell who sends it")
 

@@ -28,14 +28,14 @@ from app.errors import (
     retry_after_s,
 )
 from app.execution import ClientGoneError, TimeLimit
-from app.keys import Keys
+from app.keys import ANONYMOUS, Keys
 from app.present import new_request_id
 from app.settings import Settings
 from app.wire import invalid
+from gallery.types import GalleryError
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/openapi.json"})
 """Asked without a key, beside the docs page: they tell nothing of anyone."""
-ANONYMOUS = "anonymous"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 SHOWN_PATH = 200
 LINGER_S = 1.0
@@ -139,7 +139,9 @@ async def _refuse(error: Exception, scope: Scope, receive: Receive, send: Send) 
     kind, request_id = kind_of(error), scope["request_id"]
     observability.rejected(kind.code)
     if not kind.told:
-        log.error("request %s failed", request_id, exc_info=error)
+        # A gallery's error says all by itself, and comes with every request while its storage is away.
+        trace = None if isinstance(error, GalleryError) else error
+        log.error("request %s failed: %s", request_id, error, exc_info=trace)
     body = orjson.dumps(problem(error, request_id=request_id, instance=scope["path"][:SHOWN_PATH]))
     unread = isinstance(error, BodyTooLargeError | BodyTimeoutError)
     headers = {"content-type": "application/problem+json", "content-length": str(len(body))} | _headers(error)

@@ -34,8 +34,8 @@ class Gallery(Protocol):
     """What every gallery promises, whatever it keeps its faces in: `gallery/local` on one host, others elsewhere.
 
     Every method may be called from any thread, and several processes may have one gallery open: what one has answered,
-    the others know at their next call. Beside the errors named below, any call may raise GalleryBusyError (nothing was
-    written), StorageError, InvalidNameError, and CollectionNotFoundError. Names are compared in Unicode's composed
+    the others know at their next call. Beside the errors named below, any call may raise GalleryBusyError (ask
+    again), StorageError, InvalidNameError, and CollectionNotFoundError. Names are compared in Unicode's composed
     form.
 
     From the moment an identity expires (`expires_at`, seconds since 1970-01-01T00:00Z) it is in no answer of any

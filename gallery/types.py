@@ -260,7 +260,8 @@ class IdempotencyConflictError(GalleryError):
 
 
 class GalleryBusyError(GalleryError):
-    """The database stayed locked past the waiting time; nothing was written."""
+    """Others' writing left no room for this in time: ask again, which does nothing twice. In a folder nothing was
+    written; elsewhere a part may have been."""
 
 
 class EraseIncompleteError(GalleryError):
@@ -269,7 +270,8 @@ class EraseIncompleteError(GalleryError):
 
 
 class StorageError(GalleryError):
-    """The database could not be read or written: read-only, damaged, replaced, closed, or of a newer version."""
+    """What keeps the gallery could not be read or written: read-only, damaged, replaced, closed, away, or of a newer
+    version."""
 
 
 class KeyRefusedError(StorageError):
@@ -277,4 +279,5 @@ class KeyRefusedError(StorageError):
 
 
 class StorageFullError(StorageError):
-    """No space is left for what was to be written; nothing of it was, and reading goes on."""
+    """No space is left for what was to be written, and reading goes on. In a folder nothing of it was written;
+    elsewhere a part may have been."""

@@ -66,7 +66,9 @@ class AuditedGallery:
         return self._gallery.collection(name)
 
     def create_collection(self, name: str, embedder: str, dimension: int, terms: Terms = USUAL_TERMS) -> Collection:
-        with self._recorder.deed("create_collection", name):
+        with self._recorder.deed("create_collection", name) as deed:
+            if terms.ttl_s is not None:  # by which its people expire, whose enrolment does not say
+                deed.facts["ttl_s"] = float(terms.ttl_s)
             return self._gallery.create_collection(name, embedder, dimension, terms)
 
     def ensure_collection(self, name: str, embedder: str, dimension: int) -> Collection:

@@ -63,8 +63,10 @@ def parsed(text: bytes) -> Line | None:
         number, prev = record["n"], record["prev"]
     except (orjson.JSONDecodeError, KeyError):
         return None
+    if type(number) is not int or number < 1:  # `n` may stand there twice
+        return None
     intact = hashlib.sha256(body).hexdigest() == digest
-    return Line(record, Link(int(number), digest), str(prev), intact)
+    return Line(record, Link(number, digest), str(prev), intact)
 
 
 def last_link(text: bytes) -> Link | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ if sys.platform != "win32":
 
 MARK = "mark"
 _BYTES = 160
+_SAVED = re.compile(rb"(\d+) (\w+) (\d{12,}\.ndjson) (\d+)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,11 @@ class Mark:
 
 def load_mark(handle: int) -> Mark | None:
     """What was saved last; None if nothing was, or nothing that can be read."""
-    try:
-        number, digest, file, size = os.pread(handle, _BYTES, 0).decode("ascii").split()
-        return Mark(Link(int(number), digest), Path(file).name, int(size))
-    except ValueError:
+    found = _SAVED.fullmatch(os.pread(handle, _BYTES, 0))
+    if found is None:
         return None
+    number, digest, file, size = (each.decode() for each in found.groups())
+    return Mark(Link(int(number), digest), file, int(size))
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from gallery.types import Enrolment, Threshold
 
 
 def note_expiry(deed: Deed, expires_at: float | None) -> None:
-    """When somebody goes unasked is told beforehand: an expiry is nobody's deed, and gets no line."""
+    """When somebody goes unasked is told beforehand, for an expiry is nobody's deed and gets no line; where the
+    enrolment leaves it to the collection, its `create_collection` has told it."""
     if expires_at is not None:
-        deed.facts["expires_at"] = expires_at if np.isfinite(expires_at) else "never"
+        deed.facts["expires_at"] = float(expires_at) if np.isfinite(expires_at) else "never"
 
 
 def note_enrolment(deed: Deed, done: Enrolment) -> None:
@@ -24,14 +25,14 @@ def note_enrolment(deed: Deed, done: Enrolment) -> None:
 def noted(threshold: Threshold, deed: Deed) -> Threshold:
     """The threshold, noted when it is drawn; whoever draws it may have noted what it stands for before."""
     if not callable(threshold):
-        deed.facts["threshold"] = threshold
+        deed.facts["threshold"] = float(threshold)  # numpy's numbers are no JSON
         return threshold
     draw = threshold
 
     def drawn(identities: int) -> float:
         with noting(deed):
             line = draw(identities)
-        deed.facts = {"threshold": line} | deed.facts | {"among": identities}
+        deed.facts = {"threshold": float(line)} | deed.facts | {"among": identities}
         return line
 
     return drawn

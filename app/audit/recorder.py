@@ -118,6 +118,8 @@ class Recorder:
             self.settle()
         except AuditUnavailableError:
             log.error("%d lines of the audit are lost: it could not be written to the end", len(self._owed))
+            for each in self._owed:  # they name nobody
+                log.error("lost: %s", each)
 
     def _write(self, deed: Deed, outcome: str, *, sync: bool, cause: BaseException | None) -> None:
         line = self._line(deed, outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
@@ -10,6 +11,8 @@ import tempfile
 import unicodedata
 from contextlib import suppress
 from pathlib import Path
+
+from app.audit.trail import sync_path
 
 KEY_BYTES, DIGEST_CHARACTERS = 32, 32
 KEY_FILE = "audit.key"
@@ -48,7 +51,11 @@ def open_subjects(data_dir: Path, *, make: bool = True) -> Subjects:
     path = data_dir / KEY_FILE
     if make and not path.exists():
         _make(path)
-    key = path.read_bytes()
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        reason = "not there, and without the audit's key no name is found: put it back, or ask by --subject"
+        raise FileNotFoundError(errno.ENOENT, reason, str(path)) from None
     if len(key) != KEY_BYTES:
         raise OSError(f"{path} has {len(key)} bytes, expected {KEY_BYTES}: put the audit's key back")
     return Subjects(key)
@@ -65,5 +72,6 @@ def _make(path: Path) -> None:
             os.fsync(file.fileno())
         with suppress(FileExistsError):
             os.link(part, path)
+        sync_path(path.parent)  # else a power cut could leave lines whose key is gone
     finally:
         Path(part).unlink()

@@ -41,7 +41,7 @@ class Trail:
             with locked(self.folder) as lock:
                 mark, torn = self._resumed(load_mark(lock) or self._lost_mark())
                 if mark.size >= self._file_bytes:
-                    _sync(self.folder / mark.file)  # else a power cut could leave a hole before a line on the disk
+                    sync_path(self.folder / mark.file)  # else a power cut could leave a hole before a line on the disk
                     mark, torn = self._resumed(Mark(mark.link, _file_after(mark), 0))
                 data, link = b"\n" if torn else b"", mark.link
                 for record in records:
@@ -95,7 +95,7 @@ class Trail:
         handle = os.open(f"{self.folder}/{mark.file}", flags, 0o600)
         try:
             if not mark.size:
-                _sync(self.folder)
+                sync_path(self.folder)
             yield handle
         finally:
             os.close(handle)
@@ -119,7 +119,8 @@ def _write_whole(handle: int, data: bytes, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """What was written to the file, or which names the folder has, is on disk when this returns."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -39,7 +39,7 @@ def verify(folder: Path, known: Sequence[Link] = ()) -> Verdict:
     walk = _Walk(set(known))
     for path, size in sizes:
         for place, text in _lines(path, size):
-            walk.see(f"{path.name}, line {place}", text)
+            walk.see(path.name, place, text)
     walk.end(mark)
     return Verdict(walk.lines, walk.first, walk.last, walk.breaks, walk.notes)
 
@@ -55,8 +55,8 @@ class _Walk:
         self.breaks: list[str] = []
         self.notes: list[str] = []
 
-    def see(self, place: str, text: bytes) -> None:
-        line = parsed(text)
+    def see(self, file: str, row: int, text: bytes) -> None:
+        line, place = parsed(text), f"{file}, line {row}"
         if line is None:
             self.notes.append(f"{place}: no line of the audit; the beginning of one, whose writer was killed?")
             return
@@ -64,7 +64,7 @@ class _Walk:
         if not line.intact:
             self.breaks.append(f"{place}: number {line.link.number} was edited")
         if self.last is None:
-            self._begin(line)
+            self._begin(file, line)
         elif line.prev != self.last.digest or line.link.number != self.last.number + 1:
             self.breaks.append(f"{place}: {_how(self.last, line)}")
         self._known.discard(line.link)
@@ -84,9 +84,14 @@ class _Walk:
         for link in sorted(self._known, key=lambda each: each.number):
             self.breaks.append(f"number {link.number} is not here with the digest {link.digest}")
 
-    def _begin(self, line: Line) -> None:
+    def _begin(self, file: str, line: Line) -> None:
         self.first = line.link.number
-        if self.first > 1:
+        named = file.removesuffix(".ndjson")
+        if named.isdecimal() and int(named) < self.first:  # old lines go by whole files
+            self.breaks.append(
+                f"{file} begins with number {self.first}: numbers {int(named)} to {self.first - 1} are missing"
+            )
+        elif self.first > 1:
             self.notes.append(f"begins with number {self.first}: older files were taken away")
         elif line.prev != ORIGIN.digest:
             self.breaks.append("number 1 claims to follow another line")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,7 +99,7 @@ def _time(flag: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(re.sub("[Zz]$", "+00:00", text))  # which Python 3.10 does not read
     except ValueError:
         raise typer.BadParameter(f"{text!r}: expected a time such as 2026-11-21T18:00", param_hint=flag) from None
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.options import DataDir, settings_from
 from app.cli.output import progress, say
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from app.audit.recorder import Deed
+    from app.settings import Settings
 
 
 def register(cli: typer.Typer) -> None:
@@ -34,9 +40,10 @@ def encrypt(data_dir: DataDir = None) -> None:
     """
     from gallery.local.encryption import encrypting
 
-    folder, given, _ = _asked(data_dir)
-    with _progress("encrypting") as on_progress:
-        rows = encrypting.encrypt(folder, _needed(given, "FACESERVE_GALLERY_KEY"), on_progress=on_progress)
+    settings, folder = _asked(data_dir)
+    key = _needed(settings.gallery_key, "FACESERVE_GALLERY_KEY")
+    with _done("encrypt", settings) as deed, _progress("encrypting") as on_progress:
+        deed.facts["rows"] = rows = encrypting.encrypt(folder, key, on_progress=on_progress)
     say({"gallery": str(folder), "encrypted": True, "rows_written": rows})
 
 
@@ -47,9 +54,10 @@ def decrypt(data_dir: DataDir = None) -> None:
     """
     from gallery.local.encryption import encrypting
 
-    folder, given, _ = _asked(data_dir)
-    with _progress("decrypting") as on_progress:
-        rows = encrypting.decrypt(folder, _needed(given, "FACESERVE_GALLERY_KEY"), on_progress=on_progress)
+    settings, folder = _asked(data_dir)
+    key = _needed(settings.gallery_key, "FACESERVE_GALLERY_KEY")
+    with _done("decrypt", settings) as deed, _progress("decrypting") as on_progress:
+        deed.facts["rows"] = rows = encrypting.decrypt(folder, key, on_progress=on_progress)
     say({"gallery": str(folder), "encrypted": False, "rows_written": rows})
 
 
@@ -61,33 +69,43 @@ def rekey(
 ) -> None:
     """Change the key of an encrypted gallery from FACESERVE_GALLERY_OLD_KEY to FACESERVE_GALLERY_KEY, at once.
 
-    Only the key that the rows are encrypted with is encrypted anew, and services go on. Whoever may have had the files
-    and the old key together has that one too: then use --rows, which stops them as `encrypt` does.
+    Only the key that the rows are encrypted with is encrypted anew, and services go on; restart them with the new key
+    soon, for one that has to replace a worker meanwhile stops. Whoever may have had the files and the old key together
+    has that one too: then use --rows, which stops services as `encrypt` does.
     """
     from gallery.local.encryption import encrypting
 
-    folder, new, old = _asked(data_dir)
-    keys = _needed(old, "FACESERVE_GALLERY_OLD_KEY"), _needed(new, "FACESERVE_GALLERY_KEY")
-    with _progress("encrypting") as on_progress:
-        written = encrypting.rekey(folder, *keys, rows=rows, on_progress=on_progress)
+    settings, folder = _asked(data_dir)
+    old = _needed(settings.gallery_old_key, "FACESERVE_GALLERY_OLD_KEY")
+    new = _needed(settings.gallery_key, "FACESERVE_GALLERY_KEY")
+    with _done("rekey", settings) as deed, _progress("encrypting") as on_progress:
+        deed.facts["rows"] = written = encrypting.rekey(folder, old, new, rows=rows, on_progress=on_progress)
     say({"gallery": str(folder), "encrypted": True, "rows_written": written})
+    typer.echo("restart the services that have it open, with the new key", err=True)
 
 
-def _asked(data_dir: Path | None) -> tuple[Path, bytes | None, bytes | None]:
-    """The gallery's folder, and its key and old key; BadParameter where there is no gallery, so that none is made."""
-    from app.galleries import key_bytes
-
+def _asked(data_dir: Path | None) -> tuple[Settings, Path]:
+    """The settings and the gallery's folder; BadParameter where there is no gallery, so that none is made."""
     settings = settings_from(data_dir=data_dir)
     folder = settings.data_dir / "gallery"
     if not (folder / "gallery.db").is_file():
         raise typer.BadParameter(f"there is no gallery in {settings.data_dir}: give --data-dir")
-    return folder, key_bytes(settings.gallery_key), key_bytes(settings.gallery_old_key)
+    return settings, folder
 
 
-def _needed(given: bytes | None, name: str) -> bytes:
+def _needed(given: SecretStr | None, name: str) -> bytes:
+    from gallery.local.encryption.keys import parsed
+
     if given is None:
         raise typer.BadParameter(f"{name} is not set: `faceserve gallery key` prints a new key")
-    return given
+    return parsed(given.get_secret_value())
+
+
+def _done(what: str, settings: Settings) -> AbstractContextManager[Deed]:
+    """Recorded by the audit, if there is one: it is done past the gallery, which else has its deeds recorded."""
+    from app.audit.opening import audited_deed
+
+    return audited_deed(what, settings)
 
 
 @contextmanager

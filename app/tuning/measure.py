@@ -16,12 +16,13 @@ from app.tuning.recall import Recall
 from gallery.local.index.approximate import ApproximateIndex
 from gallery.local.index.building import built
 from gallery.local.index.flat import FlatIndex
-from gallery.local.index.recipe import Recipe
+from gallery.local.index.recipe import LEAST_ROWS, Recipe
 
 PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 EFFORTS = (16, 32, 64, 128, 256, 512)
 _ROUNDS, _SINGLES = 7, 10
 _ENOUGH = 0.999
+_LEFT = 0.9  # of the rows, at least: the others are asked with
 
 
 class Contest:
@@ -112,8 +113,11 @@ def efforts(recipe: Recipe) -> list[int]:
 
 
 def usual(rows: int, dimension: int) -> Iterator[Recipe]:
-    """Indexes worth a try for so many rows: lists by the usual 4 √n, whole bytes or short codes, and a graph."""
+    """Indexes worth a try for so many rows: lists by the usual 4 √n or as many as can be made, whole bytes or short
+    codes, and a graph."""
     lists = 2 ** max(4, round(np.log2(4 * max(rows, 1) ** 0.5)))
+    while Recipe("", "IVF", lists, 1).least_rows > max(LEAST_ROWS, _LEFT * rows):
+        lists //= 2
     parts = next((parts for parts in (dimension // 8, dimension // 4, 8) if parts > 1 and dimension % parts == 0), None)
     texts = [f"IVF{lists},SQ8", f"IVF{lists},PQ{parts}" if parts else None, "HNSW32,SQ8"]
     yield from (recipe for text in texts if text and (recipe := Recipe.parse(text)))

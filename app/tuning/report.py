@@ -23,6 +23,11 @@ def recommendation(told: Json, target: float, fast_enough_ms: float) -> Json:
     steps = [step for index in told["indexes"] for step in index["steps"]]
     if not steps:
         return _stay("the collection is too small for these indexes")
+    if not steps[0]["named"]:
+        return _stay(
+            "none of the questions is answered with anybody exactly, so that nobody could be missed: is the "
+            "threshold right?"
+        )
     sure = [step for step in steps if (step["found_low"] or 0) >= target]
     if not sure:
         most = max(step["found"] or 0 for step in steps)

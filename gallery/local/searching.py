@@ -23,6 +23,7 @@ from gallery.names import check_embeddings
 from gallery.types import (
     CollectionNotFoundError,
     Enrolment,
+    GalleryError,
     InvalidEmbeddingError,
     Match,
     ModelMismatchError,
@@ -111,10 +112,13 @@ class Searches:
                 queries, line = search.checked(ask, len(allowed))
                 return search.matches(queries, top_k, line, allowed)
         key = (collection, embedder)
-        turns = self._turns.get(key) or Turns(partial(self._together, *key), at_once=self._at_once)
+        # What is wrong with one caller's question is an answer: an error of the gallery's is of all who ask.
+        turns = self._turns.get(key) or Turns(
+            partial(self._together, *key), at_once=self._at_once, everybodys=(GalleryError,)
+        )
         try:
             answer = self._turns.setdefault(key, turns)(ask)
-        except (CollectionNotFoundError, ModelMismatchError):
+        except GalleryError:
             self._turns.pop(key, None)
             raise
         if isinstance(answer, Exception):

@@ -143,9 +143,11 @@ class Store:
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         connection.execute(_TRIM, (self.keep_changes,))
-        if (moment := expiry.next_moment(connection)) is not None:  # it may be the last transaction for long
-            self.on_expiry(moment)
+        moment = expiry.next_moment(connection)
         connection.execute("COMMIT")
+        # It may be the last transaction for long. Not before the commit: who hears of an end must find it.
+        if moment is not None:
+            self.on_expiry(moment)
 
     def _is_somebody_due(self, connection: sqlite3.Connection) -> bool:
         """Asked at the beginning of every transaction; raises StorageError where it must not go on."""

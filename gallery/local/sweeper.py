@@ -7,6 +7,7 @@ import math
 import random
 import threading
 import time
+from contextlib import suppress
 
 from gallery.local import erase
 from gallery.local.store import Store
@@ -39,10 +40,14 @@ class Sweeper:
         if moment >= self._next:
             return
         with self._changed:
-            self._next = min(self._next, moment)
             if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._run, name="expiry", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="expiry", daemon=True)
+                # Where there is no room for a thread, the transaction that tells goes on, and the next one tells again.
+                with suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
+            if self._thread is not None:
+                self._next = min(self._next, moment)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -54,22 +59,24 @@ class Sweeper:
             self._thread.join()
 
     def _run(self) -> None:
-        complained = False
         while self._waited() and not self._pause(GATHER_S * (1 + random.random())):
             self._next = math.inf  # looking at the database tells of the next
-            try:
-                erase.fulfil(self._store, self._erase_timeout_s)
-                complained = False
-            except Exception as error:  # the thread goes on, and tries again
-                if not complained:
-                    log.warning(
-                        "expired identities could not be erased yet: %s",
-                        error.__cause__ or error,
-                        exc_info=not isinstance(error, GalleryError),
-                    )
+            complained = False
+            while not self._fulfilled(complained=complained) and not self._pause(AGAIN_S):
                 complained = True
-                self._pause(AGAIN_S)
-                self.expects(time.time())
+
+    def _fulfilled(self, *, complained: bool) -> bool:
+        try:
+            erase.fulfil(self._store, self._erase_timeout_s)
+        except Exception as error:  # the thread goes on, and tries again
+            if not complained:
+                log.warning(
+                    "expired identities could not be erased yet: %s",
+                    error.__cause__ or error,
+                    exc_info=not isinstance(error, GalleryError),
+                )
+            return False
+        return True
 
     def _waited(self) -> bool:
         """Until somebody's time has come; False when it was closed meanwhile."""

@@ -26,13 +26,22 @@ class Turns(Generic[Job, Answer]):
 
     A caller that finds nobody at work begins at once; others stand in line. Who has finished wakes the head of the
     line, which takes up to `most` jobs of it. So nothing waits for a batch to fill, and batches grow only under load.
-    `work` gives an answer, not None, for each job; jobs of a batch that fails are worked on again one by one.
+    `work` gives an answer, not None, for each job; jobs of a batch that fails are worked on again one by one, unless
+    the error is `everybodys`: one that `work` would raise for each of them, perhaps after as long a wait.
     """
 
-    def __init__(self, work: Callable[[Sequence[Job]], Sequence[Answer]], *, at_once: int = 1, most: int = 32) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[Job]], Sequence[Answer]],
+        *,
+        at_once: int = 1,
+        most: int = 32,
+        everybodys: tuple[type[Exception], ...] = (),
+    ) -> None:
         self._work = work
         self._at_once = at_once
         self._most = most
+        self._everybodys = everybodys
         self._lock = threading.Lock()
         self._line: deque[_Call[Job, Answer]] = deque()
         self._leaders = 0
@@ -47,13 +56,31 @@ class Turns(Generic[Job, Answer]):
             else:
                 self._line.append(call)
         if not leads:
-            call.woken.wait()
+            self._wait(call)
         if call.answer is None and call.error is None:
             self._lead(call)
         if call.answer is not None:
             return call.answer
         assert call.error is not None
         raise call.error
+
+    def _wait(self, call: _Call[Job, Answer]) -> None:
+        try:
+            call.woken.wait()
+        except BaseException:  # interrupted: whoever comes after it must not wait for it
+            with self._lock:
+                if call in self._line:
+                    self._line.remove(call)
+                elif call.woken.is_set() and call.answer is None and call.error is None:
+                    self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        """With the lock held: somebody of the line leads next."""
+        if self._line:
+            self._line.popleft().woken.set()
+        else:
+            self._leaders -= 1
 
     def _lead(self, call: _Call[Job, Answer]) -> None:
         try:
@@ -68,19 +95,18 @@ class Turns(Generic[Job, Answer]):
                     other.woken.set()
         finally:
             with self._lock:
-                if self._line:
-                    self._line.popleft().woken.set()
-                else:
-                    self._leaders -= 1
+                self._pass_on()
 
     def _run(self, batch: Sequence[_Call[Job, Answer]]) -> None:
         try:
             answers = self._work([call.job for call in batch])
         except Exception as error:  # noqa: BLE001  (whatever it is belongs to the caller who caused it)
-            if len(batch) == 1:
-                batch[0].error = error
-            for call in batch if len(batch) > 1 else ():
-                self._run([call])
+            alike = len(batch) == 1 or isinstance(error, self._everybodys)
+            for call in batch:
+                if alike:
+                    call.error = error
+                else:
+                    self._run([call])
             return
         for call, answer in zip(batch, answers, strict=True):
             call.answer = answer

@@ -49,12 +49,16 @@ def parse(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise _refusal(f"{error}" if "@" not in url else "the address has no port, or none that is a number") from None
+    except ValueError:  # whose text would tell what stands where a password may
+        raise _refusal("its host or port is none: a port is a number from 0 to 65535") from None
     if parts.scheme not in SCHEMES:
         raise _refusal(f"the scheme is {parts.scheme[:20]!r}")
+    if (
+        parts.netloc and "@" in f"{parts.path}?{parts.query}#{parts.fragment}"
+    ):  # what follows would tell a part of the password
+        raise _refusal("it has a '/', '?' or '#' before its '@': write %2F, %3F and %23 in a user or password")
     if parts.fragment:
-        raise _refusal("it has a '#': write %23 in a user or password")
+        raise _refusal("it has a '#', after which nothing is expected: write %23 in a user or password")
     index = _index(parts.query)
     if not parts.netloc:
         return _file(parts, index)

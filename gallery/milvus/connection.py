@@ -252,7 +252,8 @@ class Connection:
 
         code = error.code() if isinstance(error, grpc.RpcError) else getattr(error, "code", None)
         text = error.details() if isinstance(error, grpc.RpcError) else getattr(error, "message", str(error))
-        said = f"Milvus at {self._address}: {str(text)[:300]}"
+        told = " ".join(str(text).split())[:300]
+        said = f"Milvus at {self._address}: {told or type(error).__name__}"
         if "closed channel" in said:  # another thread has just given the connection up
             return AwayError(said)
         kinds: dict[Any, type[StorageError]] = {
@@ -266,7 +267,7 @@ class Connection:
         }
         kind = kinds.get(code, StorageError)
         if issubclass(kind, AwayError):
-            said = f"Milvus at {self._address} cannot be reached, or did not answer in time: {str(text)[:300]}"
+            said = f"Milvus at {self._address} cannot be reached, or did not answer in time: {told}"
         return kind(said)
 
 

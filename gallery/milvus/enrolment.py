@@ -77,7 +77,8 @@ def enroll(
         if _is_there(connection, bound, wish, plan) and _told(connection, bound, plan):
             return plan.done, plan.id, answer
     raise GalleryBusyError(
-        f"{wish.name!r} in collection {bound.name!r} was erased or renamed time and again while it was enrolled"
+        f"{wish.name!r} in collection {bound.name!r} was erased or renamed time and again while it was enrolled: ask "
+        "again; of this attempt there may be a part"
     )
 
 

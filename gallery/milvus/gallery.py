@@ -57,6 +57,7 @@ class MilvusGallery(Individuals):
         self._idempotency_ttl_s = idempotency_ttl_s
         self._keys = KeyLocks()
         self._forgot: dict[str, float] = {}
+        self._sweeper.start()  # who expires may have been enrolled long ago, and elsewhere
 
     def __enter__(self) -> MilvusGallery:
         return self
@@ -92,8 +93,6 @@ class MilvusGallery(Individuals):
             self._bindings.delete(name)
 
     def _described(self, bound: Bound) -> Collection:
-        if bound.ttl_s is not None:
-            self._sweeper.wanted()
         identities, total = self._connection.together(
             lambda: search.identities(self._connection, bound), lambda: self._connection.count(bound.faces)
         )
@@ -116,7 +115,6 @@ class MilvusGallery(Individuals):
         expires_at: float | None = None,
     ) -> Enrolment:
         wish = Wish(check_identity(identity), faces, metadata, check_moment(expires_at))
-        self._expects(expires_at)
         return self._bindings.on(
             collection, lambda bound: enrolment.enroll(self._connection, bound, wish)[0], embedder=embedder
         )
@@ -134,7 +132,6 @@ class MilvusGallery(Individuals):
     ) -> bytes:
         """Two processes that are asked at once enrol the same faces once, but may answer with two renderings."""
         wish = Wish(check_identity(identity), faces, metadata, check_moment(expires_at))
-        self._expects(expires_at)
         with self._keys.held(collection, idempotency.key):
             return self._bindings.on(
                 collection, lambda bound: self._enroll_once(bound, wish, idempotency), embedder=embedder
@@ -198,7 +195,6 @@ class MilvusGallery(Individuals):
     def import_records(
         self, lines: Iterable[Mapping[str, Any]], *, embedder: str, collection: str | None = None
     ) -> Imported:
-        self._sweeper.wanted()
         with self._connection.working():
             return transfer.imported(self._connection, self._bindings, lines, embedder=embedder, collection=collection)
 
@@ -223,10 +219,6 @@ class MilvusGallery(Individuals):
             return check.check(self._connection, self._bindings)
 
     # --- what time brings
-
-    def _expects(self, expires_at: float | None) -> None:
-        if expires_at is not None and expires_at != math.inf:
-            self._sweeper.wanted()
 
     def _remembered_since(self) -> float:
         return max(0.0, time.time() - self._idempotency_ttl_s)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
-from gallery.milvus.connection import Connection, Fields
+from gallery.milvus.connection import AwayError, Connection, Fields
 from gallery.types import StorageError
 
 BINDING = "faceserve.binding"
@@ -77,10 +76,18 @@ def record(
 def _make(connection: Connection, name: str, schema: Any, vector: str, index: str, looked_up: tuple[str, ...]) -> None:
     connection.define("create_collection", name, schema=schema, consistency_level="Strong")
     for field in looked_up:
-        with suppress(StorageError):  # an earlier Milvus: it looks at every row, which few would notice
-            _index(connection, name, field, "INVERTED", {})
+        _look_up(connection, name, field)
     _index(connection, name, vector, index, {"metric_type": "IP", "params": dict(_BUILDING.get(index, {}))})
     connection.define("load_collection", name)
+
+
+def _look_up(connection: Connection, name: str, field: str) -> None:
+    try:
+        _index(connection, name, field, "INVERTED", {})
+    except AwayError:
+        raise
+    except StorageError:  # an earlier Milvus: it looks at every row, which few would notice
+        return
 
 
 def _index(connection: Connection, name: str, field: str, kind: str, options: Fields) -> None:

@@ -184,4 +184,4 @@ def identities(connection: Connection, bound: Bound) -> int:
         lambda: connection.count(bound.records, f'kind == "{BORN}"'),
         lambda: connection.count(bound.records, records.due(time.time())),
     )
-    return everybody - expired
+    return max(0, everybody - expired)  # somebody may be erased between the two counts

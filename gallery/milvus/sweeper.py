@@ -15,7 +15,7 @@ EVERY_S = 60.0
 
 
 class Sweeper:
-    """Calls `sweep` from time to time, from one thread, until it is closed. It starts when it is first `wanted`."""
+    """Calls `sweep` from time to time, from one thread, between `start` and `close`."""
 
     def __init__(self, sweep: Callable[[], object], every_s: float = EVERY_S) -> None:
         self._sweep = sweep
@@ -24,8 +24,8 @@ class Sweeper:
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def wanted(self) -> None:
-        """Somebody may expire. Costs next to nothing when it runs already. Any thread may call."""
+    def start(self) -> None:
+        """May be called twice; does nothing once it is closed."""
         with self._lock:
             if self._thread is None and not self._closed.is_set():
                 self._thread = threading.Thread(target=self._run, name="expiry", daemon=True)

@@ -17,6 +17,7 @@ from app.errors import FaceNotDetectedError
 from app.main import create_app
 from app.schemas import DetectOptions
 from app.settings import Settings
+from gallery.types import StorageError
 from tests.integration.running import Answer, Client
 
 ANSWER = {"faces": [], "timings_ms": {"total": 1.0}}
@@ -114,6 +115,19 @@ def test_a_failure_reveals_nothing_and_is_logged_with_its_id(caplog: pytest.LogC
     for answer in (alone, batch):
         record = next(record for record in caplog.records if answer.headers["x-request-id"] in record.message)
         assert "hunter2" in str(record.exc_info)
+
+
+def test_a_gallery_that_is_away_is_told_in_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(data: bytes, options: DetectOptions) -> Any:
+        raise StorageError("Milvus at milvus://host:1 cannot be reached")
+
+    with client_of(fail) as client, caplog.at_level(logging.ERROR):
+        answer = detect(client)
+    assert (answer.status, answer.json["code"]) == (503, "not_ready")
+    assert b"host" not in answer.body
+    (record,) = (record for record in caplog.records if answer.headers["x-request-id"] in record.message)
+    assert record.message.endswith("failed: Milvus at milvus://host:1 cannot be reached")
+    assert not record.exc_info
 
 
 def test_results_of_a_batch_are_answers_or_problems_in_order() -> None:

@@ -38,6 +38,10 @@ def test_both_ways_to_write_them(text: str, keys: dict[str, str]) -> None:
         ("{}", "would let anyone in"),
         ('{"door": " s3cret "}', "door has no key"),
         ("door:s3cret,gate:s3cret", "same key"),
+        ('{"door": "s3cret\\ud800"}', "door's key"),
+        ("door:s3cret\udcff", "door's key"),
+        ("door:s3\ncret", "door's key"),
+        ("anonymous:s3cret", "anonymous is"),
     ],
 )
 def test_what_is_none_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:

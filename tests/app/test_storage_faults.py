@@ -71,8 +71,10 @@ def test_a_full_disk_is_507_and_reading_goes_on(client: Client, store: Store) ->
     assert describe(client, "long " * 3_000).status == 200
 
 
-def test_a_locked_database_is_503_and_reading_goes_on(client: Client, store: Store) -> None:
-    store._writer.execute("PRAGMA busy_timeout = 50")
+def test_a_locked_database_is_503_and_reading_goes_on(
+    client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_busy_timeout_s", 0.05)
     with closing(sqlite3.connect(store.path, isolation_level=None)) as blocker:
         blocker.execute("BEGIN IMMEDIATE")
         refused = describe(client, "while it is locked")

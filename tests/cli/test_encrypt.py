@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from app.audit.actor import current
+from gallery.local.gallery import LocalGallery
+
 Faceserve = Callable[..., Any]
 KEY, OLD_KEY = "FACESERVE_GALLERY_KEY", "FACESERVE_GALLERY_OLD_KEY"
 
@@ -34,8 +37,7 @@ def test_encrypt_rekey_and_decrypt(
     enrolled: Faceserve, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = a_key(enrolled), a_key(enrolled)
-    everybody = named(enrolled, samples)
-    assert everybody == {"astronaut", "grace_hopper"}
+    everybody = {"astronaut", "grace_hopper"}
 
     monkeypatch.setenv(KEY, first)
     refused = enrolled("gallery", "list")
@@ -47,7 +49,7 @@ def test_encrypt_rekey_and_decrypt(
     assert named(enrolled, samples) == everybody
 
     monkeypatch.delenv(KEY)
-    refused = enrolled("recognize", samples / "group.jpg")
+    refused = enrolled("gallery", "list")
     assert (refused.code, refused.out) == (1, "")
     assert f"set {KEY}" in refused.err
 
@@ -56,23 +58,63 @@ def test_encrypt_rekey_and_decrypt(
     monkeypatch.setenv(OLD_KEY, first)
     assert enrolled("gallery", "rekey").lines == [told | {"rows_written": 0}]
     assert enrolled("gallery", "rekey", "--rows").lines == [told | {"rows_written": 0}]  # the old key is none any more
-    assert named(enrolled, samples) == everybody
 
     assert enrolled("gallery", "decrypt").lines == [told | {"encrypted": False}]
     monkeypatch.delenv(KEY)
     assert named(enrolled, samples) == everybody
 
 
-@pytest.mark.parametrize("command", ["encrypt", "decrypt", "rekey"])
-def test_without_a_key_it_is_asked_for(enrolled: Faceserve, command: str) -> None:
-    done = enrolled("gallery", command)
-    assert (done.code, done.out) == (2, "")
-    assert "is not set" in done.err
+@pytest.fixture
+def empty(faceserve: Faceserve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faceserve:
+    monkeypatch.delenv(KEY, raising=False)
+    monkeypatch.delenv(OLD_KEY, raising=False)
+    (tmp_path / "data" / "gallery").mkdir(parents=True)
+    LocalGallery(tmp_path / "data" / "gallery").close()
+    return faceserve
 
 
-def test_what_is_no_key_is_not_shown(enrolled: Faceserve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_is_recorded_whichever_way_it_ends(
+    empty: Faceserve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = a_key(empty), a_key(empty)
+    monkeypatch.setenv("FACESERVE_AUDIT", "changes")
+    monkeypatch.setenv(KEY, first)
+    assert empty("gallery", "encrypt").code == 0
+    monkeypatch.setenv(KEY, second)
+    assert empty("gallery", "decrypt").code == 1
+    monkeypatch.setenv(OLD_KEY, first)
+    rekeyed = empty("gallery", "rekey")
+    assert (rekeyed.code, "restart the services" in rekeyed.err) == (0, True)
+    assert empty("gallery", "decrypt").code == 0
+    lines = empty("audit", "--collection", "default").lines
+    refused = lines[3]["outcome"]
+    said = [(line["deed"], line["outcome"], line.get("rows")) for line in lines]
+    assert said == [
+        *(("encrypt", "begun", None), ("encrypt", "ok", 0)),
+        *(("decrypt", "begun", None), ("decrypt", refused, None)),
+        *(("rekey", "begun", None), ("rekey", "ok", 0)),
+        *(("decrypt", "begun", None), ("decrypt", "ok", 0)),
+    ]
+    assert refused not in {"ok", "begun", "internal"}
+    assert {line["who"] for line in lines} == {current().who}
+    files = b"".join(path.read_bytes() for path in (tmp_path / "data" / "audit").iterdir())
+    assert [key for key in (first, second) if key.encode() in files] == []
+
+
+def test_without_a_key_it_is_asked_for_and_nothing_recorded(
+    empty: Faceserve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACESERVE_AUDIT", "changes")
+    for command in ("encrypt", "decrypt", "rekey"):
+        done = empty("gallery", command)
+        assert (done.code, done.out) == (2, "")
+        assert "is not set" in done.err
+    assert not (tmp_path / "data" / "audit").exists()
+
+
+def test_what_is_no_key_is_not_shown(empty: Faceserve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, "correct horse battery staple")
-    done = enrolled("gallery", "list")
+    done = empty("gallery", "list")
     assert done.code == 2
     assert KEY in done.err
     assert "horse" not in done.err

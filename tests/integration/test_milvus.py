@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,11 +23,13 @@ def services(started: Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """Two services, each with a data folder of its own, and one gallery."""
     folders = [tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")]
     url = started.url.replace("://", f"://me:{SECRET}@")  # milvus-lite asks nobody for a password
-    with running(folders[0], gallery=url) as one, running(folders[1], gallery=url) as two:
+    with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
+        one, two = threads.map(lambda folder: stack.enter_context(running(folder, gallery=url)), folders)
         yield one, two
         for service in (one, two):
             assert service.stop() == 0
             assert SECRET not in service.log
+            assert "Traceback" not in service.log
 
 
 def test_who_is_enrolled_in_one_service_is_known_to_the_other(

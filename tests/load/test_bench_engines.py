@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from app.bench.processes import BenchError, environment
 from engines.base import Tensors
 from engines.models import SHIPPED as SHIPPED_MODELS
 from engines.onnxruntime import OnnxRuntimeEngine
+from tests.command import Done
 
+Bench = Callable[..., Done]
 SHIPPED = Row("mobilefacenet_256", (112, 112), 2)
 SHIPPED_FILE = SHIPPED_MODELS / "mobilefacenet_256" / "112x112.onnx"
 ANSWERING = """
@@ -37,11 +40,6 @@ for line in sys.stdin:
     opened = {"description": {"pid": __import__("os").getpid()}, "facts": {}}
     print(json.dumps({"turn": turn, "open": opened}.get(asked["do"], {})), flush=True)
 """
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "app.cli", "bench", "engines", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 def answering(name: str, dies_at: str = "never") -> Running:
@@ -60,9 +58,9 @@ def contest(effort: Effort, work: Path, *runtimes: Running, times: int = 1) -> d
     return held.told
 
 
-def test_quick(tmp_path: Path) -> None:
-    done = run("--quick", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+def test_quick(bench: Bench, tmp_path: Path) -> None:
+    done = bench("engines", "--quick", "--out", tmp_path)
+    assert done.code == 0, done.err
     told = json.loads((tmp_path / "engines.json").read_bytes())["engines"]
     assert (tmp_path / "engines.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
@@ -77,13 +75,13 @@ def test_quick(tmp_path: Path) -> None:
         assert rate["rounds"] == 2
     accounted = {name.split()[0] for name in (*told["here"], *told["absent"])}
     assert accounted == {"TensorRT", "ONNX", "PyTorch"}
-    assert all(f"{name} is left out: {reason}" in done.stderr for name, reason in told["absent"].items())
+    assert all(f"{name} is left out: {reason}" in done.err for name, reason in told["absent"].items())
 
 
-def test_a_row_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    done = run("--only", "yolo", "--out", str(tmp_path))
-    assert done.returncode == 2
-    assert "retinaface_r50@640x640" in " ".join(done.stderr.split())
+def test_a_row_that_is_not_there_is_refused(bench: Bench, tmp_path: Path) -> None:
+    done = bench("engines", "--only", "yolo", "--out", tmp_path)
+    assert done.code == 2
+    assert "retinaface_r50@640x640" in " ".join(done.err.split())
 
 
 def test_rows_by_model_size_and_batch() -> None:
@@ -258,7 +256,7 @@ def test_a_plot_of_several_runtimes(tmp_path: Path) -> None:
 
 def test_spans_last_as_long_as_asked_and_no_less_than_some() -> None:
     assert len(spans(lambda: None, 0, fewest=5)) == 5
-    assert sum(spans(lambda: None, 0.01)) >= 10
+    assert sum(spans(lambda: time.sleep(0.001), 0.01)) >= 10
 
 
 def test_a_python_without_pytorch_is_refused(tmp_path: Path) -> None:

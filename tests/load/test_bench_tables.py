@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,10 @@ from engines.cascade.pyramid import canvas_size
 from engines.load import load_engine
 from engines.manifest import ModelSpec
 from engines.models import SHIPPED, ModelStore
+from tests.command import Done
 
+Bench = Callable[..., Done]
 MACHINE = {"cpu": "a CPU", "measured_at": "2026-11-21T00:00", "cores": 2, "python": "3.11", "load_average": 0.1}
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "app.cli", "bench", "tables", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 def found(runtime: str, runs_on: str, **means_ms: float) -> dict[str, Any]:
@@ -54,9 +50,9 @@ MEASURED = {
 TOLD: Any = {"lines": [line.as_json() for line in lines(MEASURED)], "left_out": MEASURED["left_out"]}
 
 
-def test_quick(tmp_path: Path) -> None:
-    done = run("--quick", "--only", "mobilefacenet_256", "--batch", "1", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+def test_quick(bench: Bench, tmp_path: Path) -> None:
+    done = bench("tables", "--quick", "--only", "mobilefacenet_256", "--batch", 1, "--out", tmp_path)
+    assert done.code == 0, done.err
     whole = json.loads((tmp_path / "tables.json").read_bytes())
     first, *others = read(whole["tables"])
     assert (first.model, first.height, first.width, first.batch) == ("mobilefacenet_256", 112, 112, 1)
@@ -69,10 +65,10 @@ def test_quick(tmp_path: Path) -> None:
     assert (tmp_path / "tables.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_a_name_that_nobody_knows_is_refused(tmp_path: Path) -> None:
-    done = run("--only", "yolo", "--out", str(tmp_path))
-    assert done.returncode == 2
-    assert "mobilefacenet_256@112x112" in " ".join(done.stderr.split())
+def test_a_name_that_nobody_knows_is_refused(bench: Bench, tmp_path: Path) -> None:
+    done = bench("tables", "--only", "yolo", "--out", tmp_path)
+    assert done.code == 2
+    assert "mobilefacenet_256@112x112" in " ".join(done.err.split())
 
 
 def test_lines() -> None:

@@ -68,10 +68,12 @@ def made(connection: sqlite3.Connection, path: Path, key: bytes | None) -> Vault
 
 
 def rewrap(connection: sqlite3.Connection, old: bytes, new: bytes) -> None:
-    """Has the key `new` open what `old` opens now."""
+    """Has the key `new` open what `old` opens now; raises KeyRefusedError where somebody was faster."""
     wrapped = connection.execute("SELECT wrapped FROM vault").fetchone()[0]
     data_key = vault.opened(vault.cipher(old), wrapped, _BOUND)
-    assert data_key is not None, "the store was opened with this key"
+    if data_key is None:  # the store was opened with it
+        folder = vault.of(connection).path.parent
+        raise KeyRefusedError(f"the gallery in {folder} was given another key meanwhile; this one opens it no more")
     _promise(connection)
     values = (os.urandom(_TAG_BYTES), vault.sealed(vault.cipher(new), data_key, _BOUND))
     connection.execute("UPDATE vault SET tag = ?, wrapped = ?", values)

@@ -85,6 +85,14 @@ def test_searches(gallery: AuditedGallery, subjects: Subjects, records: Records)
     ]
 
 
+def test_numbers_of_numpy_are_numbers(gallery: AuditedGallery, records: Records) -> None:
+    """A program that uses the library may have them; a line that cannot be written would be missing."""
+    gallery.enroll("people", "Alice", [face(1)], embedder=EMBEDDER, expires_at=np.float64(4e9))
+    for threshold in (np.float64(0.5), lambda among: np.float64(0.5)):
+        gallery.search("people", vector(1)[np.newaxis], embedder=EMBEDDER, top_k=1, threshold=threshold)
+    assert [line.get("threshold", line.get("expires_at")) for line in records()] == [4e9, 0.5, 0.5]
+
+
 def test_whoever_draws_the_line_may_say_what_it_stands_for(gallery: AuditedGallery, records: Records) -> None:
     """As a margin does, which looks below its line: in another thread too, for searches do each other's work."""
     for number, name in enumerate(["Alice", "Bob"]):
@@ -160,10 +168,10 @@ def test_changes_and_erasures(gallery: AuditedGallery, subjects: Subjects, recor
 def test_collections(gallery: AuditedGallery, records: Records) -> None:
     gallery.ensure_collection("people", EMBEDDER, DIMENSION)
     gallery.ensure_collection("others", EMBEDDER, DIMENSION)
-    gallery.create_collection("third", EMBEDDER, DIMENSION, Terms(max_faces=2))
+    gallery.create_collection("third", EMBEDDER, DIMENSION, Terms(max_faces=2, ttl_s=3600))
     assert gallery.collection("third").max_faces == 2
     said = {"deed": "create_collection", "outcome": "ok"}
-    assert records() == [said | {"collection": "others"}, said | {"collection": "third"}]
+    assert records() == [said | {"collection": "others"}, said | {"collection": "third", "ttl_s": 3600}]
     with pytest.raises(CollectionNotFoundError):
         gallery.delete_collection("fourth")
     assert records()[2:] == [{"deed": "erase_collection", "collection": "fourth", "outcome": "collection_not_found"}]

@@ -173,12 +173,29 @@ def test_old_files_may_be_taken_away_and_middle_ones_may_not(tmp_path: Path) -> 
     assert verify(tmp_path).breaks == ["000000000004.ndjson, line 1: numbers 3 to 3 are missing"]
 
 
+@pytest.mark.parametrize("damage", [removed, unreadable])
+def test_the_first_lines_of_a_file_are_missed_by_its_name(tmp_path: Path, damage: Damage) -> None:
+    """Old lines go by whole files: else who removes the first ones would leave a note alone."""
+    written(tmp_path, 6)
+    assert damaged(tmp_path, damage, 0).breaks == [
+        "000000000001.ndjson begins with number 2: numbers 1 to 1 are missing"
+    ]
+
+
 def test_without_the_mark_a_cut_is_not_seen_and_that_is_said(tmp_path: Path) -> None:
     written(tmp_path, 5)
     without_mark(tmp_path)
     verdict = damaged(tmp_path, cut, 3)
     assert verdict.whole
     assert verdict.notes == ["the mark is missing: lines cut off at the end would not be noticed"]
+
+
+@pytest.mark.parametrize("number", [b'"a"', b"null", b"[]", b"1e308", b"-2", b"true"])
+def test_what_claims_no_number_is_no_line(number: bytes) -> None:
+    """By somebody who knows how digests are made: the verification is to say so, not to end."""
+    body = b'{"n":1,"n":' + number + b',"prev":"0"}'
+    digest = hashlib.sha256(body).hexdigest().encode()
+    assert parsed(body[:-1] + b',"digest":"' + digest + b'"}') is None
 
 
 def test_no_lines_are_whole(tmp_path: Path) -> None:

@@ -81,6 +81,18 @@ def test_a_gallery_that_has_not_failed_yet_is_not_ready_either(
     gallery.ready()
 
 
+def test_what_is_not_recorded_goes_on(
+    gallery: AuditedGallery, trail: Trail, subjects: Subjects, away: Callable[[], None]
+) -> None:
+    coarse = AuditedGallery(gallery._gallery, Recorder(trail, subjects, "changes"))
+    away()
+    with pytest.raises(UnrecordedError):
+        coarse.enroll("people", "Alice", [face(1)], embedder=EMBEDDER)
+    assert coarse.identity("people", "Alice").name == "Alice"
+    with pytest.raises(AuditUnavailableError):
+        coarse.delete_identity("people", "Alice")
+
+
 def test_what_fails_and_cannot_be_recorded_is_unrecorded(gallery: AuditedGallery, away: Callable[[], None]) -> None:
     away()
     with pytest.raises(UnrecordedError) as refusal:
@@ -103,6 +115,8 @@ def test_lines_owed_at_the_end_are_written_or_told_of(
         pass
     recorder.close()
     assert "1 lines of the audit are lost" in caplog.text
+    assert "'deed': 'erase'" in caplog.text
+    assert "Alice" not in caplog.text
     away()
     recorder.close()
     assert len(lines_of(trail.folder)) == 1

@@ -126,7 +126,13 @@ def test_a_new_file_that_the_mark_does_not_know_is_followed(tmp_path: Path) -> N
     assert (verdict.breaks, verdict.lines) == ([], 5)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"nonsense\n", b"3 abc\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, b"", b"nonsense\n", b"3 abc\n", b"3 abc 000000000001.ndjson -5\n", b"-3 abc 000000000001.ndjson 5\n"),
+        *(b"3 abc mark 5\n", b"3 abc ../000000000001.ndjson 5\n"),
+    ],
+)
 def test_a_lost_mark_is_made_anew_from_the_lines(tmp_path: Path, content: bytes | None) -> None:
     trail = written(tmp_path, 4, file_bytes=400)
     assert len(files_of(tmp_path)) > 1
@@ -216,3 +222,12 @@ def test_verification_waits_for_a_writer_s_end(tmp_path: Path) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             verifying.wait(1)
     assert verifying.wait(30) == 0
+
+
+def test_a_first_file_that_was_emptied_shows_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As log rotation by copying and cutting leaves it."""
+    trail = written(tmp_path, 3)
+    os.truncate(files_of(tmp_path)[0], 0)
+    trail.append([{"deed": "search"}], sync=False)
+    assert "was cut" in caplog.text
+    assert verify(tmp_path).breaks == ["000000000001.ndjson begins with number 4: numbers 1 to 3 are missing"]

@@ -12,7 +12,7 @@ from gallery.local.gallery import LocalGallery
 from gallery.milvus.address import parse
 from gallery.milvus.gallery import MilvusGallery
 from gallery.types import NotOfferedError, Terms
-from tests.app.migration.people import DIMENSION, EMBEDDER, quiet
+from tests.app.migration.people import DIMENSION, EMBEDDER, face, quiet
 
 pytest.importorskip("milvus_lite")
 
@@ -36,9 +36,12 @@ def test_there_and_back(source: LocalGallery, milvus: MilvusGallery, target: Loc
 
 
 def test_a_difference_is_told_by_name(source: LocalGallery, milvus: MilvusGallery) -> None:
-    assert migrate(source, milvus, "people", on_progress=quiet).same
-    milvus.update_identity("people", "person 9", metadata={"number": 10})
-    done = migrate(source, milvus, "people", on_progress=quiet)
+    source.create_collection("few", EMBEDDER, DIMENSION)
+    for number in range(12):
+        source.enroll("few", f"person {number}", [face(number)], embedder=EMBEDDER)
+    assert migrate(source, milvus, "few", on_progress=quiet).same
+    milvus.update_identity("few", "person 9", metadata={"number": 10})
+    done = migrate(source, milvus, "few", on_progress=quiet)
     assert (done.same, done.differing) == (False, ("person 9",))
 
 

@@ -83,6 +83,7 @@ def test_steps_and_usual_indexes() -> None:
     assert efforts(parsed("HNSW8:efSearch=100")) == [16, 32, 64, 100, 128, 256, 512]
     assert [each.factory for each in usual(100_000, 256)] == ["IVF1024,SQ8", "IVF1024,PQ32", "HNSW32,SQ8"]
     assert [each.factory for each in usual(1_000_000, 512)] == ["IVF4096,SQ8", "IVF4096,PQ64", "HNSW32,SQ8"]
+    assert [each.factory for each in usual(12_000, 64)] == ["IVF256,SQ8", "IVF256,PQ8", "HNSW32,SQ8"]  # can be made
     assert [each.factory for each in usual(100, 7)] == ["IVF32,SQ8", "HNSW32,SQ8"]
 
 
@@ -109,3 +110,6 @@ def test_what_is_recommended() -> None:
     assert "sure to find 99.00%" in advised(50, hasty)
     assert "1.2 times as fast" in advised(50, step("d", 1.0, 1.2))
     assert "too small" in advised(50)
+    assert "is the threshold right?" in advised(
+        50, step("e", 0.0, 9.0) | {"named": 0, "found": None, "found_low": None}
+    )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 EMBEDDER = "digest-of-the-embedder"
 ROUNDS = int(os.environ.get("FACESERVE_TEST_ROUNDS", "50"))
-CRASHES = max(1, ROUNDS // 8)
+CRASHES = max(1, ROUNDS // 16)
 Vector = Callable[[int], NDArray[np.float32]]
 
 
@@ -130,7 +130,7 @@ def test_killed_in_the_middle_nothing_acknowledged_is_lost_and_nobody_mislabelle
 ) -> None:
     chance, acknowledged = random.Random(5), dict[int, str]()
     for crash_number in range(CRASHES):
-        acknowledgements = chance.randint(1, 300)
+        acknowledgements = chance.randint(1, 200)
         acknowledged |= crash(worker, folder, crash_number * 500, acknowledgements, "honest")
         assert misdeeds(folder, acknowledged, vector) == []
     assert len(acknowledged) >= CRASHES

@@ -24,7 +24,15 @@ from milvus_lite.adapter.grpc.server import run_server
 run_server(sys.argv[1], "127.0.0.1", int(sys.argv[2]), max_workers=1)
 """
 START_S = 60.0
+PATIENCE_S = 60.0
 Opened = Callable[..., MilvusGallery]
+
+
+def until(condition: Callable[..., bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
 
 
 class Server:

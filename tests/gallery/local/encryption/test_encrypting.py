@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gallery.local import erase
-from gallery.local.encryption import encrypting
+from gallery.local.encryption import data_key, encrypting
 from gallery.local.gallery import LocalGallery
 from gallery.types import KeyRefusedError, StorageError
 from tests.gallery.local.crops import OLD, face, target
@@ -27,7 +27,6 @@ from tests.gallery.local.encryption.sealing import (
     files,
     gathered,
     look,
-    peopled,
     readable,
 )
 
@@ -35,8 +34,8 @@ encrypt = partial(encrypting.encrypt, erase_timeout_s=1)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return peopled(tmp_path / "gallery")
+def folder(plain: Path) -> Path:
+    return plain
 
 
 def test_nothing_readable_is_left_and_nobody_is_lost(folder: Path) -> None:
@@ -100,6 +99,15 @@ def test_another_key_costs_no_row_and_leaves_nothing_for_the_old_one(folder: Pat
     look(folder, OTHER_KEY)
     assert encrypting.rekey(folder, KEY, OTHER_KEY) == 0  # again
     assert wrapped(folder) != old
+
+
+def test_of_two_who_give_it_another_key_the_second_is_refused(folder: Path) -> None:
+    encrypt(folder, KEY)
+    with closing(encrypting._store(folder, KEY)) as store:  # and here somebody is faster
+        encrypting.rekey(folder, KEY, OTHER_KEY)
+        with pytest.raises(KeyRefusedError, match="another key meanwhile"), store.write() as connection:
+            data_key.rewrap(connection, KEY, bytes(range(64, 96)))
+    look(folder, OTHER_KEY)
 
 
 def test_another_data_key_writes_every_row(folder: Path) -> None:

@@ -19,15 +19,15 @@ from gallery.local.encryption import encrypting
 from gallery.local.gallery import LocalGallery
 from gallery.types import EraseIncompleteError, GalleryBusyError, KeyRefusedError
 from tests.gallery.local.crops import OLD, face, vector
-from tests.gallery.local.encryption.sealing import FACES, GATHERED, KEY, look, peopled, readable
+from tests.gallery.local.encryption.sealing import FACES, GATHERED, KEY, look, readable
 
 ROOT = Path(__file__).resolve().parents[4]
 encrypt = partial(encrypting.encrypt, erase_timeout_s=1)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return peopled(tmp_path / "gallery")
+def folder(plain: Path) -> Path:
+    return plain
 
 
 def test_a_reader_who_stays_is_told_of_and_repeating_finishes(folder: Path) -> None:

@@ -99,3 +99,10 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
     with pytest.raises(KeyRefusedError, match=r"faceserve\[encryption\]"):
         cipher(KEY)
+
+
+@pytest.mark.parametrize("lock", ["base", "gpu"])
+def test_the_images_have_the_package(lock: str) -> None:
+    """Nobody can install it there: they have no pip."""
+    text = (Path(__file__).resolve().parents[4] / "requirements" / f"{lock}.lock").read_text("utf-8")
+    assert "\ncryptography==" in text

@@ -6,9 +6,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from gallery.local import erase, expiry, sweeper
 from gallery.local.gallery import LocalGallery
 from gallery.types import (
     Enrolment,
+    EraseIncompleteError,
     GalleryBusyError,
     Idempotency,
     NewFace,
@@ -102,6 +104,70 @@ def test_wiping_that_fails_is_told_once_and_tried_until_it_is_done(
         while b"Robert" in everything(folder) and time.monotonic() < deadline:
             threading.Event().wait(0.02)
         assert b"Robert" not in everything(folder)
+
+
+def test_wiping_that_failed_is_tried_again_without_gathering_anew(
+    folder: Path, clock: Hands, new_face: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("GATHER_S", 0), ("AGAIN_S", 0.02), ("_LOOK_S", 0.01)):
+        monkeypatch.setattr(sweeper, name, seconds)
+    fulfil, tries = erase.fulfil, list[None]()
+
+    def hindered(*given: Any) -> None:
+        tries.append(None)
+        monkeypatch.setattr(sweeper, "GATHER_S", 3600)
+        if len(tries) < 3:
+            raise EraseIncompleteError("somebody kept the database in use")
+        fulfil(*given)
+
+    with LocalGallery(folder) as gallery:
+        gallery.create_collection("people", EMBEDDER, DIMENSION)
+        gallery.enroll("people", "Robert", [new_face(1)], embedder=EMBEDDER, expires_at=START + 9)
+        monkeypatch.setattr(erase, "fulfil", hindered)
+        clock.now += 9
+        deadline = time.monotonic() + 10
+        while b"Robert" in everything(folder) and time.monotonic() < deadline:
+            threading.Event().wait(0.02)
+        assert b"Robert" not in everything(folder)
+
+
+def test_whoever_hears_of_an_end_finds_it_in_the_database(
+    gallery: LocalGallery, folder: Path, enroll: Callable[..., Enrolment]
+) -> None:
+    seen = list[list[float]]()
+
+    def look(moment: float) -> None:
+        with closing(sqlite3.connect(folder / "gallery.db")) as other:
+            seen.append([end for (end,) in other.execute("SELECT expires_at FROM identities")])
+
+    gallery._store.on_expiry = look
+    enroll("bob", 1, expires_at=START + 9)
+    assert seen == [[START + 9]]
+
+
+def test_searches_that_come_together_wait_together_for_the_expired(
+    folder: Path, clock: Hands, new_face: Faces, vector: Vector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LocalGallery(folder, busy_timeout_s=0.3) as gallery, ThreadPoolExecutor(16) as pool:
+        gallery.create_collection("people", EMBEDDER, DIMENSION)
+        gallery.enroll("people", "bob", [new_face(1)], embedder=EMBEDDER, expires_at=START + 9)
+        begin, waits = gallery._store._begin, list[None]()
+
+        def counted(connection: sqlite3.Connection) -> None:
+            waits.append(None)
+            begin(connection)
+
+        monkeypatch.setattr(gallery._store, "_begin", counted)
+        with closing(sqlite3.connect(folder / "gallery.db", isolation_level=None)) as blocker:
+            blocker.execute("BEGIN IMMEDIATE")
+            clock.now += 9
+            asked = [
+                pool.submit(gallery.search, "people", vector(1)[None], embedder=EMBEDDER, top_k=1, threshold=-1)
+                for _ in range(16)
+            ]
+            assert {type(each.exception(30)) for each in asked} == {GalleryBusyError}
+        assert len(waits) < 16
+        assert gallery.search("people", vector(1)[None], embedder=EMBEDDER, top_k=1, threshold=-1) == [[]]
 
 
 def test_who_expired_while_nobody_had_the_gallery_open_is_erased_when_it_is_opened(

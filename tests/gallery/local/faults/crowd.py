@@ -1,7 +1,8 @@
-"""`crowd.py FOLDER BUILD SECONDS`: 4 processes, 8 writers, 8 readers, one gallery, and what `serial.py` says of it.
+"""`crowd.py FOLDER SECONDS BUILD ...`: 4 processes, 8 writers, 8 readers, one gallery, and what `serial.py` says of it.
 
-Says a line of JSON. A cell is a face; it says under whose name, and with which note, it is found. A writer has cells of
-its own: it enrols, describes, renames and erases, and looks after each whether it finds what it wrote.
+Says a line of JSON for each build. A cell is a face; it says under whose name, and with which note, it is found. A
+writer has cells of its own: it enrols, describes, renames and erases, and looks after each whether it finds what it
+wrote.
 """
 
 from __future__ import annotations
@@ -112,8 +113,18 @@ def process(folder: Path, which: int, seconds: float, start: int) -> tuple[list[
     return [each for writer in writers for each in writer.writes], [*reads, *own], told
 
 
-def main(folder: Path, build: str, seconds: float) -> None:
-    BUILDS[build]()
+def main(folder: Path, seconds: float, builds: Sequence[str]) -> None:
+    """Each in a fork of this process, which has no gallery open."""
+    for build in builds:
+        if not (child := os.fork()):
+            (folder / build).mkdir()
+            BUILDS[build]()
+            judged(folder / build, seconds)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def judged(folder: Path, seconds: float) -> None:
     for number in NUMBERS:
         face(number)
     if not (child := os.fork()):
@@ -145,7 +156,8 @@ def main(folder: Path, build: str, seconds: float) -> None:
     ]
     told = sum((history[2] for history in histories), Counter[str]())
     summary = {"writes": len(writes), "reads": len(reads), "wrong": len(wrong), **told}
-    print(json.dumps({**summary, "first": wrong[:20], "kinds": sorted({each.partition(":")[0] for each in wrong})}))
+    kinds = sorted({each.partition(":")[0] for each in wrong})
+    print(json.dumps({**summary, "first": wrong[:20], "kinds": kinds}), flush=True)
 
 
 # --- broken builds
@@ -197,4 +209,4 @@ BUILDS: dict[str, Callable[[], None]] = {
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
+    main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:])

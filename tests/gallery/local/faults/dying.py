@@ -1,4 +1,5 @@
-"""`dying.py FOLDER BUILD DEED STEP`: one deed, cut short before each STEPth of its calls that change a file, in turn.
+"""`dying.py FOLDER BUILD DEED STEP`: one deed, cut short before each STEPth of its calls that change a file, in turn;
+a STEP of 0 is before the first of each row of like calls on one file, and before every fourth call.
 `dying.py FOLDER BUILD random ROUNDS SEED`: one gallery, a deed a round, cut short at random.
 `dying.py FOLDER convict BUILD,DEED,HOW,FINDING ...`: whether a checker finds that in a broken build, a list of JSON.
 
@@ -162,7 +163,7 @@ def every_call(folder: Path, deed: Deed, step: int) -> Iterator[Ending]:
         return cut_short(copy, deed, WORLD, at, how)
 
     synced, acknowledged = True, False
-    for at in range(1, 1000, step):
+    for at in range(1, 1000, step) if step else turning_points(whole, copy, deed):
         killed = ending(at, "kill")
         yield killed
         if synced or killed.ended or killed.acknowledged != acknowledged:
@@ -170,6 +171,25 @@ def every_call(folder: Path, deed: Deed, step: int) -> Iterator[Ending]:
         if killed.ended:
             return
         synced, acknowledged = "sync" in killed.at, killed.acknowledged
+
+
+def turning_points(whole: Path, copy: Path, deed: Deed) -> Iterator[int]:
+    """The numbers of calls that are not like the one before, and of every fourth; then of each there might be more."""
+    shutil.copytree(whole, copy)
+    calls: list[Call] = []
+    tracing.traced(lambda: done(copy, deed), copy, calls.append)
+    for at, call in enumerate(calls, 1):
+        before = calls[at - 2] if at > 1 else None
+        if at % 4 == 0 or before is None or (call.name, call.file) != (before.name, before.file):
+            yield at
+    yield from range(len(calls) + 1, 1000)
+
+
+def done(folder: Path, deed: Deed) -> None:
+    gallery = LocalGallery(folder)
+    tracing.begin()
+    deed.do(gallery)
+    gallery.close()
 
 
 def at_random(folder: Path, rounds: int, seed: int) -> Iterator[Ending]:
