@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
-import time
 from collections.abc import Callable
 
 from gallery.local import records, snapshots
 from gallery.local.records import CollectionRow
 from gallery.local.snapshots import GivenUpError
 from gallery.local.store import Store
+from gallery.local.wishes import Wishes
 from gallery.types import GalleryError
 
 log = logging.getLogger("faceserve")
@@ -21,7 +20,6 @@ LEAST_ROWS = 50_000
 _LEAST_CHANGES = 10_000
 _PAUSE_S = 0.5
 _TRIES = 20
-_AFTER_FAILURE_S = 60
 
 
 class Keeper:
@@ -33,11 +31,7 @@ class Keeper:
     def __init__(self, store: Store, adopt: Callable[[str], None]) -> None:
         self._store = store
         self._adopt = adopt
-        self._changed = threading.Condition()
-        self._wishes = dict[str, None]()
-        self._failed: dict[str, float] = {}
-        self._closed = False
-        self._thread: threading.Thread | None = None
+        self._wishes = Wishes("snapshots", self._fulfil)
 
     def wants(self, row: CollectionRow, snapshot_at: int | None) -> bool:
         """Whether the collection is large, and the snapshot that its index was opened from is old or none; never where
@@ -52,43 +46,22 @@ class Keeper:
 
     def wish(self, name: str) -> None:
         """Has the collection's snapshot written soon; at once, and once, however often this is called."""
-        with self._changed:
-            if self._closed or name in self._wishes or self._failed.get(name, 0) > time.monotonic():
-                return
-            self._wishes[name] = None
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+        self._wishes.wish(name)
 
     def close(self) -> None:
         """Gives up what is being written, and waits for the thread. May be called twice."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._wishes)
-                if self._closed:
-                    return
-                name = next(iter(self._wishes))
-            try:
-                done = self._fulfil(name)
-            except (GalleryError, GivenUpError, OSError) as error:
-                log.warning("the snapshot of collection %r was not written: %s", name, error)
-                done = False
-            except Exception:  # the thread goes on for other collections
-                log.exception("the snapshot of collection %r was not written", name)
-                done = False
-            with self._changed:
-                self._wishes.pop(name, None)
-                self._failed[name] = 0 if done else time.monotonic() + _AFTER_FAILURE_S
+        self._wishes.close()
 
     def _fulfil(self, name: str) -> bool:
+        try:
+            return self._kept(name)
+        except (GalleryError, GivenUpError, OSError) as error:
+            log.warning("the snapshot of collection %r was not written: %s", name, error)
+        except Exception:  # the thread goes on for other collections
+            log.exception("the snapshot of collection %r was not written", name)
+        return False
+
+    def _kept(self, name: str) -> bool:
         for _ in range(_TRIES):
             with self._store.read() as connection:
                 row = records.collection(connection, name)
@@ -97,14 +70,9 @@ class Keeper:
                 self._adopt(name)
                 return True
             try:
-                written = snapshots.write(self._store, name, is_wanted=lambda: not self._closed)
+                written = snapshots.write(self._store, name, is_wanted=self._wishes.is_open)
             except GivenUpError:  # somebody was erased: begin again
                 written = False
-            if not written and self._wait():
+            if not written and not self._wishes.pause(_PAUSE_S):
                 return False
         return False
-
-    def _wait(self) -> bool:
-        """Whether it was closed meanwhile."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._closed, _PAUSE_S)

@@ -41,7 +41,7 @@ def read_rows(store: Store, name: str) -> tuple[Collection, Rows]:
         about = records.collection(connection, name).collection
         row = records.collection(connection, templates.searched(records.collection(connection, name)))
     faces, identities, last = list[int](), list[int](), 0
-    embeddings = [np.empty((0, about.dimension), np.float32)]
+    embeddings: list[NDArray[np.float32]] = [np.empty((0, about.dimension), np.float32)]
     while True:
         with store.read() as connection:
             records.again(connection, row)

@@ -89,7 +89,8 @@ class Selections:
             row = records.collection(connection, collection).made_by(embedder)
             if self._known(connection, row, _name(row, chosen)):
                 return
-        last, pages = 0, [np.empty(0, np.int64)]
+        last = 0
+        pages: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         while True:
             with store.read() as connection:
                 end: int | None = connection.execute(_PAGE_END, (row.key, last, _PAGE_KEYS)).fetchone()[0]

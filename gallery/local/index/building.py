@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from gallery.local.index.approximate import AT_ONCE, ApproximateIndex, close
 from gallery.local.index.proposals import GivenUpError, Proposals, sample_rows
+from gallery.local.wishes import Wishes
 
 log = logging.getLogger("faceserve")
 
 _PAGE_ROWS, _STEP_ROWS = 8192, 512
-_AFTER_FAILURE_S = 60
 
 
 class Improvable(Protocol):
@@ -55,51 +53,22 @@ class Builder:
     thread may call."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._wishes = dict[Improvable, None]()
-        self._failed: dict[Improvable, float] = {}
-        self._closed = False
-        self._thread: threading.Thread | None = None
+        self._wishes = Wishes("indexes", self._improved)
 
     def wish(self, projection: Improvable) -> None:
         """Has the projection improved soon; once, however often this is called."""
-        with self._changed:
-            if self._closed or projection in self._wishes or self._failed.get(projection, 0) > time.monotonic():
-                return
-            self._wishes[projection] = None
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="indexes", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+        self._wishes.wish(projection)
 
     def close(self) -> None:
         """Gives up what is being made, and waits for a step of it at most. May be called twice."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        self._wishes.close()
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._wishes)
-                if self._closed:
-                    return
-                projection = next(iter(self._wishes))
-            self._improve(projection)
-
-    def _improve(self, projection: Improvable) -> None:
-        done = False
+    def _improved(self, projection: Improvable) -> bool:
         try:
-            projection.improve(lambda: not self._closed)
-            done = True
+            projection.improve(self._wishes.is_open)
         except GivenUpError:
-            pass
+            return False
         except Exception:  # the thread goes on for other collections; the exact index answers
             log.exception("an approximate index was not made; searches stay exact")
-        with self._changed:
-            self._wishes.pop(projection, None)
-            self._failed.pop(projection, None)
-            if not done:
-                self._failed[projection] = time.monotonic() + _AFTER_FAILURE_S
+            return False
+        return True

@@ -50,8 +50,9 @@ class Quest:
     ) -> None:
         self._query, self._top_k, self._threshold, self._error = query, top_k, threshold, error
         self._originals = originals
-        self._faces, self._identities = np.empty(0, np.int64), np.empty(0, np.int64)
-        self._true = np.empty(0)
+        self._faces: NDArray[np.int64] = np.empty(0, np.int64)
+        self._identities: NDArray[np.int64] = np.empty(0, np.int64)
+        self._true: NDArray[np.float64] = np.empty(0)
         self.least = threshold - error
         """Whoever is below it by approximate similarity is not in the answer."""
         self.hits: list[Hit] = []

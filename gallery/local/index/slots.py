@@ -16,9 +16,9 @@ class Slots:
     """
 
     def __init__(self) -> None:
-        self._faces = np.empty(0, np.int64)
-        self._identities = np.empty(0, np.int64)
-        self._alive = np.empty(0, np.bool_)
+        self._faces: NDArray[np.int64] = np.empty(0, np.int64)
+        self._identities: NDArray[np.int64] = np.empty(0, np.int64)
+        self._alive: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._used = 0
         self._dead = 0
         self._risen = 0  # the faces of so many slots, from the first, rise

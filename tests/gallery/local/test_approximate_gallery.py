@@ -202,7 +202,7 @@ class ApproximateMachine(GalleryMachine):
     @rule(handle=HANDLES)
     def wait(self, handle: int) -> None:
         builder, end = self.handles[handle]._projections._builder, time.monotonic() + PATIENCE_S
-        while builder._wishes:
+        while len(builder._wishes):
             assert time.monotonic() < end
             time.sleep(0.001)
 

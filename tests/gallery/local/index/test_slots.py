@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from gallery.local.index.slots import Slots
 
 
-def column(*numbers: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def column(*numbers: int) -> NDArray[np.int64]:
     return np.array(numbers, np.int64)
 
 
