@@ -161,6 +161,36 @@ class Tally:
             )
 
 
+class Incoming(Tally):
+    """The records of an import as they come, up to the one that ends them. For one thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._end: tuple[int, Record] | None = None
+
+    def admit(self, number: int, record: Record) -> bool:
+        """Whether the record is an identity or a face, now counted; the end is kept. Raises what `add` raises."""
+        if self._end:
+            raise ValueError("there is a record after the end")
+        if record["type"] == "end":
+            self._end = number, record
+            return False
+        self.add(record)
+        return True
+
+    def finish(self) -> None:
+        """For when all is written: what came in stays, even where the end record then proves it wrong. Raises
+        InvalidRecordError."""
+        if self._end is None:
+            raise InvalidRecordError(
+                f"the export ends without its end record, after {self.identities} identities and {self.faces} faces: "
+                "it was cut short; export again"
+            )
+        number, end = self._end
+        with placed(number):
+            self.check(end)
+
+
 def _canonical(record: Record) -> str:
     """The record as one text, whichever way its keys and numbers were written."""
     plain = dict(record)

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TypeVar
 
 from gallery import exchange
-from gallery.exchange import NewRecord, Record, Tally, placed
+from gallery.exchange import Incoming, NewRecord, Record, Tally, placed
 from gallery.local import face_records, limits, records, templates
 from gallery.local.face_records import FaceRow
 from gallery.local.records import CollectionRow, IdentityRow
@@ -77,10 +77,9 @@ class _Arrival:
     def __init__(self, row: CollectionRow) -> None:
         self._row = row
         self._owner: IdentityRow | None = None
-        self._tally = Tally()
+        self._incoming = Incoming()
         self._identities = 0
         self._faces = 0
-        self._end: tuple[int, Record] | None = None
 
     def take(self, connection: sqlite3.Connection, batch: list[tuple[int, Record]]) -> None:
         records.again(connection, self._row)
@@ -93,28 +92,17 @@ class _Arrival:
                 self._take(connection, number, record)
 
     def _take(self, connection: sqlite3.Connection, number: int, record: Record) -> None:
-        if self._end:
-            raise ValueError("there is a record after the end")
-        if record["type"] == "end":
-            self._end = number, record
+        if not self._incoming.admit(number, record):
             return
-        self._tally.add(record)
         if record["type"] == "identity":
             self._identities += self._identity(connection, record)
         else:
             self._faces += self._face(connection, record)
 
     def result(self) -> Imported:
-        """For the end, when all is written: what came in stays, even where the end record then proves it wrong."""
-        if self._end is None:
-            raise InvalidRecordError(
-                f"the export ends without its end record, after {self._tally.identities} identities and "
-                f"{self._tally.faces} faces: it was cut short; export again"
-            )
-        number, end = self._end
-        with placed(number):
-            self._tally.check(end)
-        skipped = self._tally.faces - self._faces
+        """For the end, when all is written."""
+        self._incoming.finish()
+        skipped = self._incoming.faces - self._faces
         return Imported(self._row.collection.name, self._identities, self._faces, skipped)
 
     def _identity(self, connection: sqlite3.Connection, record: Record) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gallery import exchange
-from gallery.exchange import FaceRecord, IdentityRecord, Record, Tally, placed
+from gallery.exchange import FaceRecord, IdentityRecord, Incoming, Record, Tally, placed
 from gallery.milvus import erasing, faces, people, records
 from gallery.milvus.bindings import Bindings, Bound
 from gallery.milvus.connection import Connection, Fields, one_of
@@ -121,10 +121,9 @@ class _Arrival:
         self._connection = connection
         self._bound = bound
         self._owner: str | None = None
-        self._tally = Tally()
+        self._incoming = Incoming()
         self._identities = 0
         self._faces = 0
-        self._end: tuple[int, Record] | None = None
 
     def take(self, batch: list[tuple[int, Record]], bound: Bound) -> None:
         _same(self._bound, bound)
@@ -141,24 +140,13 @@ class _Arrival:
             raise error
 
     def result(self) -> Imported:
-        """For the end, when all is written: what came in stays, even where the end record then proves it wrong."""
-        if self._end is None:
-            raise InvalidRecordError(
-                f"the export ends without its end record, after {self._tally.identities} identities and "
-                f"{self._tally.faces} faces: it was cut short; export again"
-            )
-        number, end = self._end
-        with placed(number):
-            self._tally.check(end)
-        return Imported(self._bound.name, self._identities, self._faces, self._tally.faces - self._faces)
+        """For the end, when all is written."""
+        self._incoming.finish()
+        return Imported(self._bound.name, self._identities, self._faces, self._incoming.faces - self._faces)
 
     def _parse(self, number: int, record: Record, arrived: list[Arrived]) -> None:
-        if self._end:
-            raise ValueError("there is a record after the end")
-        if record["type"] == "end":
-            self._end = number, record
+        if not self._incoming.admit(number, record):
             return
-        self._tally.add(record)
         is_identity = record["type"] == "identity"
         arrived.append(
             (number, exchange.identity_of(record) if is_identity else exchange.face_of(record, self._bound.dimension))

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import tracemalloc
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_whatever_is_in_a_gallery_goes_over(crowd: dict[str, Any], terms: Terms)
     with tempfile.TemporaryDirectory() as folder, LocalGallery(Path(folder) / "a") as source:
         source.create_collection("people", EMBEDDER, DIMENSION, terms)
         for name, (about, expires_at, shots) in crowd.items():
-            new = [face(number, crop, **quality) for number, crop, quality in shots]
+            new = [replace(face(number, crop), quality=quality) for number, crop, quality in shots]
             with suppress(InvalidNameError):
                 source.enroll("people", name, new, embedder=EMBEDDER, metadata=about, expires_at=expires_at)
         with LocalGallery(Path(folder) / "b") as target:
