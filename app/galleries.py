@@ -33,6 +33,7 @@ def gallery_at(place: str, settings: Settings) -> Gallery:
         searches_at_once=settings.concurrency,
         index=settings.index,
         key=key_bytes(settings.gallery_key),
+        old_key=key_bytes(settings.gallery_old_key),
     )
 
 

@@ -95,7 +95,8 @@ class Settings(BaseSettings):
         "`faceserve gallery key` prints; unset: not encrypted",
     )
     gallery_old_key: SecretStr | None = Field(
-        None, description="the key before it, for `faceserve gallery rekey` alone"
+        None,
+        description="the key before it, which opens the gallery too until `faceserve gallery rekey` has changed it",
     )
     index: str = Field(
         EXACT,

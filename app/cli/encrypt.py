@@ -69,9 +69,9 @@ def rekey(
 ) -> None:
     """Change the key of an encrypted gallery from FACESERVE_GALLERY_OLD_KEY to FACESERVE_GALLERY_KEY, at once.
 
-    Only the key that the rows are encrypted with is encrypted anew, and services go on; restart them with the new key
-    soon, for one that has to replace a worker meanwhile stops. Whoever may have had the files and the old key together
-    has that one too: then use --rows, which stops services as `encrypt` does.
+    Only the key that the rows are encrypted with is encrypted anew, and services go on. Start them with both keys
+    first: one that has only the old key stops when it has to replace a worker. Whoever may have had the files and the
+    old key together has the rows' key too: then use --rows, which stops services as `encrypt` does.
     """
     from gallery.local.encryption import encrypting
 
@@ -81,7 +81,9 @@ def rekey(
     with _done("rekey", settings) as deed, _progress("encrypting") as on_progress:
         deed.facts["rows"] = written = encrypting.rekey(folder, old, new, rows=rows, on_progress=on_progress)
     say({"gallery": str(folder), "encrypted": True, "rows_written": written})
-    typer.echo("restart the services that have it open, with the new key", err=True)
+    typer.echo(
+        "restart the services that have it open, with the new key: those that know only the old one soon", err=True
+    )
 
 
 def _asked(data_dir: Path | None) -> tuple[Settings, Path]:

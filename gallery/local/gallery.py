@@ -49,7 +49,8 @@ class LocalGallery(Tenants):
     `enroll_once` remembers. `keep_changes`: length of the change log; a process that is further behind reads the
     collection anew. `erase_timeout_s`: how long an erase waits for readers of old bytes. `searches_at_once`: how many
     threads scan an index at a time; searches that come meanwhile share the next scan. `key`: 32 bytes that embeddings
-    and crops are encrypted with (see `encrypting.py`); KeyRefusedError where they are not, or with another.
+    and crops are encrypted with (see `encrypting.py`), `old_key`: those before them, until `rekey` has changed them;
+    KeyRefusedError where they are not encrypted, or with another.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class LocalGallery(Tenants):
         searches_at_once: int = 1,
         index: str = EXACT,
         key: bytes | None = None,
+        old_key: bytes | None = None,
     ) -> None:
         recipe = Recipe.parse(index)
         folder.mkdir(parents=True, exist_ok=True)
         self._idempotency_ttl_s = idempotency_ttl_s
-        store = Store(folder / "gallery.db", busy_timeout_s=busy_timeout_s, keep_changes=keep_changes, key=key)
+        path = folder / "gallery.db"
+        store = Store(path, busy_timeout_s=busy_timeout_s, keep_changes=keep_changes, key=key, old_key=old_key)
         super().__init__(store, erase_timeout_s, searches_at_once, recipe)
         self._searches = Searches(self._store, self._projections, at_once=searches_at_once)
         try:

@@ -48,10 +48,18 @@ class Store:
     does a database that was replaced, removed, or taken over by a newer version of the service while it is open.
     No transaction sees an identity whose time has come: who meets one removes it first, be it to read. Where that
     cannot be, there is an error instead of an answer. `on_expiry` hears when the next one expires.
-    `key` opens its `vault`; KeyRefusedError where it does not, or where another data key came meanwhile.
+    `key` opens its `vault`, or `old_key`; KeyRefusedError where none does, or where another data key came meanwhile.
     """
 
-    def __init__(self, path: Path, *, busy_timeout_s: float, keep_changes: int, key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout_s: float,
+        keep_changes: int,
+        key: bytes | None = None,
+        old_key: bytes | None = None,
+    ) -> None:
         self.path = path
         self._busy_timeout_s = busy_timeout_s
         self.keep_changes = keep_changes
@@ -65,7 +73,7 @@ class Store:
         self._raw = _made(path)
         self.vault = Vault(path)
         try:
-            self._writer = self._prepared(key)
+            self._writer = self._prepared(key, old_key)
         except BaseException:
             self._raw.close()
             raise
@@ -222,7 +230,7 @@ class Store:
             raise
         return connection
 
-    def _prepared(self, key: bytes | None) -> Connection:
+    def _prepared(self, key: bytes | None, old_key: bytes | None) -> Connection:
         with self._explained():
             connection = self._connect(timeout_s=self._busy_timeout_s)
             try:
@@ -230,7 +238,7 @@ class Store:
                 self._write_ahead(connection)
                 connection.execute("BEGIN IMMEDIATE")
                 schema.create(connection)
-                connection.vault = self.vault = data_key.unlocked(connection, self.path, key)
+                connection.vault = self.vault = data_key.unlocked(connection, self.path, key, old_key)
                 self._mark = schema.mark_of(self.vault.number)
                 connection.execute("COMMIT")
             except BaseException:

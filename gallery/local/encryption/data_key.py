@@ -21,8 +21,9 @@ _BOUND = b"data key"
 _TAG_BYTES = 16
 
 
-def unlocked(connection: sqlite3.Connection, path: Path, key: bytes | None) -> Vault:
-    """The database's vault, made with `key` where there is none and no face yet; raises KeyRefusedError."""
+def unlocked(connection: sqlite3.Connection, path: Path, key: bytes | None, old_key: bytes | None) -> Vault:
+    """The database's vault, made with `key` where there is none and no face yet; `old_key` opens it too. Raises
+    KeyRefusedError."""
     row = connection.execute("SELECT key, wrapped FROM vault").fetchone()
     number = row[0] if row else 0
     if schema.state_of(connection).vault != number:
@@ -31,13 +32,15 @@ def unlocked(connection: sqlite3.Connection, path: Path, key: bytes | None) -> V
         return _unlocked_plain(connection, path, key)
     if key is None:
         raise KeyRefusedError(f"the gallery in {path.parent} is encrypted: set FACESERVE_GALLERY_KEY to its key")
-    data_key = vault.opened(vault.cipher(key), row[1], _BOUND)
-    if data_key is None:
-        raise KeyRefusedError(
-            f"the gallery in {path.parent} is encrypted, but not with this key: it opens with the one that it was "
-            "encrypted with, or that `faceserve gallery rekey` gave it last"
-        )
-    return Vault(path, number, vault.cipher(data_key))
+    for each in (key, old_key):
+        data_key = None if each is None else vault.opened(vault.cipher(each), row[1], _BOUND)
+        if data_key is not None:
+            return Vault(path, number, vault.cipher(data_key))
+    which = "not with this key" if old_key is None else "neither with this key nor with the one before it"
+    raise KeyRefusedError(
+        f"the gallery in {path.parent} is encrypted, but {which}: it opens with the one that it was encrypted with, or "
+        "that `faceserve gallery rekey` gave it last"
+    )
 
 
 def _unlocked_plain(connection: sqlite3.Connection, path: Path, key: bytes | None) -> Vault:

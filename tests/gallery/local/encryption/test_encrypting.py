@@ -101,6 +101,25 @@ def test_another_key_costs_no_row_and_leaves_nothing_for_the_old_one(folder: Pat
     assert wrapped(folder) != old
 
 
+def test_a_service_with_both_keys_starts_before_and_after_the_change(folder: Path) -> None:
+    """So that a worker that is replaced amid it is no end of the service."""
+    encrypt(folder, KEY)
+    for _ in range(2):
+        with LocalGallery(folder, key=OTHER_KEY, old_key=KEY) as service:
+            assert service.check() == []
+        encrypting.rekey(folder, KEY, OTHER_KEY)
+    with pytest.raises(KeyRefusedError, match="neither with this key nor with the one before it"):
+        LocalGallery(folder, key=KEY, old_key=KEY)
+
+
+def test_an_old_key_alone_encrypts_nothing(tmp_path: Path) -> None:
+    with LocalGallery(tmp_path, key=OTHER_KEY, old_key=KEY):
+        pass
+    with pytest.raises(KeyRefusedError):
+        LocalGallery(tmp_path, key=KEY)
+    LocalGallery(tmp_path, key=OTHER_KEY).close()
+
+
 def test_of_two_who_give_it_another_key_the_second_is_refused(folder: Path) -> None:
     encrypt(folder, KEY)
     with closing(encrypting._store(folder, KEY)) as store:  # and here somebody is faster
