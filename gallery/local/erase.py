@@ -15,11 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gallery.local import promises, wiping
-from gallery.local.promises import promise
 from gallery.local.store import Store
 from gallery.types import EraseIncompleteError, GalleryBusyError, GalleryError, StorageError, StorageFullError
-
-__all__ = ["erasing", "fulfil", "promise"]
 
 _PAUSE_S = 0.005
 _MOST_TAGS = 32

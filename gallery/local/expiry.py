@@ -11,7 +11,7 @@ import math
 import sqlite3
 import time
 
-from gallery.local.promises import promise
+from gallery.local import promises
 from gallery.types import StorageError
 
 log = logging.getLogger("faceserve")
@@ -39,7 +39,7 @@ def remove_due(connection: sqlite3.Connection, now: float) -> None:
         return
     connection.executemany("DELETE FROM identities WHERE key = ?", [(key,) for key, _, _ in due])
     log.info("%d identities have expired and are removed", len(due))
-    promise(connection, *(mark for _, *marks in due for mark in marks))
+    promises.promise(connection, *(mark for _, *marks in due for mark in marks))
 
 
 def renewed(held: float | None, said: float | None, ttl_s: float | None, *, is_new: bool, gained: bool) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.local import erase
+from gallery.local import promises
 from gallery.local.encryption import vault
 from gallery.local.encryption.vault import Vault
 from gallery.local.records import IdentityRow, dumps, loads, now
@@ -100,7 +100,7 @@ def owner_of(connection: sqlite3.Connection, collection_key: int, face_id: str) 
 def remove_face(connection: sqlite3.Connection, owner: IdentityRow, face_id: str) -> None:
     """Removes the face, its crop, and the stored answers that tell of it."""
     _remove(connection, _face_key(connection, owner, face_id), owner.key, face_id)
-    erase.promise(connection, bytes.fromhex(face_id))
+    promises.promise(connection, bytes.fromhex(face_id))
 
 
 def _remove(connection: sqlite3.Connection, key: int, identity_key: int, face_id: str) -> None:
@@ -129,7 +129,7 @@ def remove_without_crop(connection: sqlite3.Connection, collection_key: int) -> 
             _remove(connection, key, identity, face_id.hex())
         removed += len(found)
     if removed:
-        erase.promise(connection)
+        promises.promise(connection)
     return removed
 
 

@@ -10,7 +10,7 @@ from dataclasses import astuple
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from gallery.local import erase
+from gallery.local import promises
 from gallery.types import (
     Collection,
     CollectionNotFoundError,
@@ -117,7 +117,7 @@ def add_collection(
 
 def remove_collection(connection: sqlite3.Connection, name: str) -> None:
     connection.execute("DELETE FROM collections WHERE key = ?", (collection(connection, name).key,))
-    erase.promise(connection)
+    promises.promise(connection)
 
 
 # --- identities
@@ -203,7 +203,7 @@ def remove_identity(connection: sqlite3.Connection, collection_key: int, row: Id
     statement = "SELECT count(*) FROM faces WHERE identity = ? AND collection = ?"
     faces: int = connection.execute(statement, (row.key, collection_key)).fetchone()[0]
     connection.execute("DELETE FROM identities WHERE key = ?", (row.key,))
-    erase.promise(connection, row.tag, _digest(collection_key, row.name))
+    promises.promise(connection, row.tag, _digest(collection_key, row.name))
     return faces
 
 

@@ -13,7 +13,7 @@ import uuid
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.local import erase, face_records
+from gallery.local import face_records, promises
 from gallery.local.encryption import vault
 from gallery.local.records import CollectionRow, IdentityRow, identity_of, now
 from gallery.types import Match
@@ -68,7 +68,7 @@ def refresh(connection: sqlite3.Connection, row: CollectionRow, owner: IdentityR
     old_key, id_ = connection.execute(statement, (hidden, owner.key)).fetchone() or (None, uuid.uuid4().bytes)
     connection.execute("DELETE FROM faces WHERE key = ?", (old_key,))
     if erased and old_key is not None:
-        erase.promise(connection, id_)  # all templates since the last removal go by this id
+        promises.promise(connection, id_)  # all templates since the last removal go by this id
         id_ = uuid.uuid4().bytes
     _add(connection, hidden, owner, id_)
 

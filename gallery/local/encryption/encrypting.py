@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from gallery.local import erase
+from gallery.local import erase, promises
 from gallery.local.encryption import data_key
 from gallery.local.encryption.vault import Kind, Vault
 from gallery.local.store import Store
@@ -150,4 +150,4 @@ def _renew(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO changes (collection, op, face) VALUES (?, 'renew', 0)", (key,))
         statement = "UPDATE collections SET newest = (SELECT max(seq) FROM changes) WHERE key = ?"
         connection.execute(statement, (key,))
-    erase.promise(connection)
+    promises.promise(connection)

@@ -9,7 +9,7 @@ from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
-from gallery.local import erase, store
+from gallery.local import erase, promises, store
 from gallery.local.gallery import LocalGallery
 from gallery.local.projection import Projection
 from gallery.local.store import Store
@@ -78,7 +78,7 @@ def wipes_nothing() -> None:
 
 def promises_nothing() -> None:
     """Wipes, but does not remember after a crash that it was to."""
-    erase.promise = lambda *_: None
+    promises.promise = lambda *_: None
 
 
 def encrypts() -> None:
