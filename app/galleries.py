@@ -11,6 +11,7 @@ from app.settings import Settings
 from gallery.gallery import Gallery
 from gallery.local.encryption.keys import parsed
 from gallery.local.gallery import LocalGallery
+from gallery.milvus.address import is_url
 from gallery.milvus.address import parse as parse_address
 from gallery.types import NotOfferedError, StorageError
 
@@ -18,14 +19,13 @@ from gallery.types import NotOfferedError, StorageError
 def open_gallery(settings: Settings) -> Gallery:
     """The gallery that the settings name, or else the one in the data folder, made if need be, its deeds recorded as
     the settings say; the caller closes it."""
-    place = str(settings.data_dir) if settings.gallery is None else settings.gallery.get_secret_value()
-    return audited(gallery_at(place, settings), settings)
+    return audited(gallery_at(settings.gallery_place, settings), settings)
 
 
 def gallery_at(place: str, settings: Settings) -> Gallery:
     """The gallery in the data folder `place`, made if need be, or at that URL, opened as the settings say; the caller
     closes it."""
-    if "://" in place:
+    if is_url(place):
         return _gallery_in_milvus(place, settings)
     return LocalGallery(
         Path(place) / "gallery",

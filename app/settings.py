@@ -142,6 +142,11 @@ class Settings(BaseSettings):
         unnamed = {} if self.api_key is None else {UNNAMED: self.api_key}
         return {name: key.get_secret_value() for name, key in (unnamed | (self.api_keys or {})).items()}
 
+    @property
+    def gallery_place(self) -> str:
+        """Where the gallery is: its URL, password and all, or the data folder."""
+        return str(self.data_dir) if self.gallery is None else self.gallery.get_secret_value()
+
     @field_validator("gallery")
     @classmethod
     def _refuse_what_is_no_address(cls, gallery: SecretStr | None) -> SecretStr | None:

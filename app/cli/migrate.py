@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from app.cli.opening import is_url, named, opened_at
+from app.cli.opening import named, opened_at
 from app.cli.options import settings_from
 from app.cli.output import progress, say
+from gallery.milvus.address import is_url
 
 if TYPE_CHECKING:
     from app.migration import OnProgress

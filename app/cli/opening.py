@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from app.cli.options import settings_from
+from gallery.milvus.address import is_url
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -48,10 +49,4 @@ def opened_at(place: str, settings: Settings, *, made: bool) -> Iterator[Gallery
 def named(place: str, settings: Settings) -> str:
     """The data folder or URL that is meant, `-` being the configured gallery: so that no password need be an
     argument, which everybody on the machine can read."""
-    if place != "-":
-        return place
-    return str(settings.data_dir) if settings.gallery is None else settings.gallery.get_secret_value()
-
-
-def is_url(place: str) -> bool:
-    return "://" in place
+    return settings.gallery_place if place == "-" else place

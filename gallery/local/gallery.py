@@ -20,7 +20,7 @@ from gallery.local.index.recipe import EXACT, Recipe
 from gallery.local.records import CollectionRow, IdentityRow
 from gallery.local.rows import Rows, read_rows
 from gallery.local.searching import Searches
-from gallery.local.store import Store
+from gallery.local.store import KEEP_CHANGES, Store
 from gallery.local.tenants import Tenants
 from gallery.names import check_collection, check_embeddings, check_identity, check_moment
 from gallery.types import (
@@ -58,7 +58,7 @@ class LocalGallery(Tenants):
         folder: Path,
         *,
         idempotency_ttl_s: float = 86_400,
-        keep_changes: int = 100_000,
+        keep_changes: int = KEEP_CHANGES,
         busy_timeout_s: float = 5,
         erase_timeout_s: float = 5,
         searches_at_once: int = 1,

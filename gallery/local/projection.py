@@ -23,6 +23,7 @@ from gallery.local.keeper import Keeper
 from gallery.local.locks import ReadWriteLock
 from gallery.local.records import CollectionRow
 from gallery.local.snapshot_file import Stamp
+from gallery.local.storage_faults import require_rising
 from gallery.local.store import Store
 from gallery.types import CollectionNotFoundError, ModelMismatchError
 
@@ -241,8 +242,8 @@ class Projection:
                 if records.collection(connection, self._name).collection.embedder != row.collection.embedder:
                     return
                 page = connection.execute(statement, (row.key, last, _LOAD_ROWS)).fetchall()
-                if page and page[-1][0] <= last:  # else a damaged page could have us read it for ever
-                    raise sqlite3.DatabaseError("malformed: keys are out of order")
+                if page:
+                    require_rising(last, page[-1][0])
             if not page:
                 break
             self._add(page)

@@ -40,6 +40,13 @@ def is_busy(error: sqlite3.DatabaseError) -> bool:
     return "locked" in text or "locking protocol" in text
 
 
+def require_rising(last: int, key: int) -> None:
+    """Raises sqlite3.DatabaseError where a page's key does not come after the one it was asked from: else a damaged
+    page could have us read it for ever."""
+    if key <= last:
+        raise sqlite3.DatabaseError("malformed: keys are out of order")
+
+
 def damaged(path: Path, error: Exception) -> StorageError:
     """Says so, whatever it was that showed it."""
     return StorageError(

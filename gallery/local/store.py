@@ -32,6 +32,9 @@ _PRAGMAS = (
     "cell_size_check = ON",
 )
 
+KEEP_CHANGES = 100_000
+"""How long the change log is, in changes."""
+
 # Three faces of 512 numbers fit a page, on SQLite's default of 4,096 only one.
 _PAGE_BYTES = 8192
 
@@ -56,7 +59,7 @@ class Store:
         path: Path,
         *,
         busy_timeout_s: float,
-        keep_changes: int,
+        keep_changes: int = KEEP_CHANGES,
         key: bytes | None = None,
         old_key: bytes | None = None,
     ) -> None:

@@ -12,6 +12,7 @@ from gallery.exchange import Incoming, NewRecord, Record, Tally, placed
 from gallery.local import face_records, limits, records, templates
 from gallery.local.face_records import FaceRow
 from gallery.local.records import CollectionRow, IdentityRow
+from gallery.local.storage_faults import require_rising
 from gallery.local.store import Store
 from gallery.local.tenants import ensure
 from gallery.names import check_collection
@@ -156,8 +157,8 @@ def _paged(
         with store.read() as connection:
             records.again(connection, row)
             page = page_after(connection, inside, last, _PAGE)
-            if page and page[-1].key <= last:  # else a damaged page could have us read it for ever
-                raise sqlite3.DatabaseError("malformed: keys are out of order")
+            if page:
+                require_rising(last, page[-1].key)
         if not page:
             return
         yield from page

@@ -44,6 +44,11 @@ class Address:
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
 
+def is_url(place: str) -> bool:
+    """Whether it is meant for `parse`, and no folder."""
+    return "://" in place
+
+
 def parse(url: str) -> Address:
     """Raises ValueError, which tells what was not understood and what is expected, but never a password."""
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from gallery.local import erase, promises
 from gallery.local.encryption import data_key
 from gallery.local.encryption.vault import Kind, Vault
+from gallery.local.storage_faults import require_rising
 from gallery.local.store import Store
 from gallery.types import EraseIncompleteError, KeyRefusedError
 
@@ -23,7 +24,6 @@ OnProgress = Callable[[int, int], None]
 """Hears how many rows are done, and of how many."""
 
 _BUSY_TIMEOUT_S = 30
-_KEEP_CHANGES = 100_000  # as a gallery does
 
 # Whose each blob is, is told by the face's own row, to which the others belong.
 _TABLES: tuple[tuple[Kind, str, str], ...] = (
@@ -108,7 +108,7 @@ def _turned(folder: Path, old: bytes | None, new: bytes | None, erase_timeout_s:
 
 
 def _store(folder: Path, key: bytes | None) -> Store:
-    return Store(folder / "gallery.db", busy_timeout_s=_BUSY_TIMEOUT_S, keep_changes=_KEEP_CHANGES, key=key)
+    return Store(folder / "gallery.db", busy_timeout_s=_BUSY_TIMEOUT_S, key=key)
 
 
 def _finish(folder: Path, key: bytes | None, erase_timeout_s: float) -> None:
@@ -132,8 +132,7 @@ def _written(connection: sqlite3.Connection, before: Vault, key: bytes | None, o
         # Page by page: until a statement ends, SQLite keeps in memory what it would need to undo it.
         while page := connection.execute(select, (last, _PAGE_ROWS[kind])).fetchall():
             places, ids, blobs = zip(*page, strict=True)
-            if places[0] <= last:
-                raise sqlite3.DatabaseError("malformed: keys are out of order")
+            require_rising(last, places[0])
             texts = before.opened(kind, ids, blobs)
             sealed = (after.sealed(kind, id_, text) for id_, text in zip(ids, texts, strict=True))
             connection.executemany(update, zip(sealed, places, strict=True))
