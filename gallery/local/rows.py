@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gallery.local import face_records, records, templates
+from gallery.local.storage_faults import require_rising
 from gallery.local.store import Store
 from gallery.types import Collection
 
@@ -38,22 +38,22 @@ def read_rows(store: Store, name: str) -> tuple[Collection, Rows]:
     Raises CollectionNotFoundError, and StorageError where the database is damaged.
     """
     with store.read() as connection:
-        about = records.collection(connection, name).collection
-        row = records.collection(connection, templates.searched(records.collection(connection, name)))
+        found = records.collection(connection, name)
+        row = records.collection(connection, templates.searched(found))
     faces, identities, last = list[int](), list[int](), 0
-    embeddings: list[NDArray[np.float32]] = [np.empty((0, about.dimension), np.float32)]
+    embeddings: list[NDArray[np.float32]] = [np.empty((0, found.collection.dimension), np.float32)]
     while True:
         with store.read() as connection:
             records.again(connection, row)
             page = connection.execute(_PAGE, (row.key, last, _PAGE_ROWS)).fetchall()
+            if page:
+                require_rising(last, page[-1][0])
         if not page:
             break
         keys, owners, ids, blobs = zip(*page, strict=True)
-        if keys[-1] <= last:  # else a damaged page could have us read it for ever
-            raise sqlite3.DatabaseError("malformed: keys are out of order")
         faces.extend(keys)
         identities.extend(owners)
         embeddings.append(face_records.embeddings(store.vault, ids, blobs))
         last = keys[-1]
     columns = np.array(faces, np.int64), np.array(identities, np.int64), np.concatenate(embeddings)
-    return about, Rows(*columns)
+    return found.collection, Rows(*columns)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gallery.local import filesystem, records, storage_faults
+from gallery.local import filesystem, records, rows, storage_faults
 from gallery.local.gallery import LocalGallery
 from gallery.local.records import IdentityRow
 from gallery.types import (
@@ -91,6 +91,14 @@ def test_damage_does_not_have_an_export_go_round_in_circles(folder: Path, monkey
     monkeypatch.setattr(records, "identities_after", damaged)
     with LocalGallery(folder) as gallery, pytest.raises(StorageError, match="damaged"):
         list(gallery.export("people"))
+
+
+def test_damage_does_not_have_a_copy_of_the_rows_go_round_in_circles(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_PAGE", rows._PAGE.replace("key > ?", "key > min(?, 3)"))
+    with LocalGallery(folder) as gallery, pytest.raises(StorageError, match="damaged"):
+        gallery.rows("people")
 
 
 def test_a_damaged_file_is_used_again_once_it_is_restored(folder: Path, tmp_path: Path) -> None:
